@@ -1,0 +1,85 @@
+# What a developer types. `make` alone lists the targets.
+#
+# Everything that is made here lies in .venv/ and .cache/, both ignored by git.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup apt demo test bench lint format man clean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+MAN_PAGES := $(patsubst docs/man/%.md,.cache/man/%,$(wildcard docs/man/*.md))
+
+# The container itself needs a kernel, Python, libseccomp and uidmap. The rest builds the test guests
+# (C, i386, musl, Go), the demo's package and the man pages.
+PACKAGES := \
+  bubblewrap build-essential busybox-static ca-certificates debhelper dpkg-dev e2fsprogs fakeroot \
+  gcc gcc-multilib golang-go iproute2 libc6-dev libcap-dev libseccomp2 make man-db mmdebstrap \
+  musl-tools openssl pandoc perl procps psmisc python3 python3-dev python3-venv shellcheck strace \
+  sudo uidmap util-linux uuid-runtime zip
+
+# The first of these that is at least 3.11 and can make a venv. The system's own comes first: the
+# headers for python-prctl are those of the system's Python.
+PYTHONS := $(PYTHON) /usr/bin/python3 python3.13 python3.12 python3.11 python3
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -q -y
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: apt $(STAMP) ## install what is missing: Debian packages (by apt) and a venv in .venv
+	@echo "setup: done; the command is $(VENV)/bin/nsbuild"
+
+apt:
+	@missing=(); for package in $(PACKAGES); do \
+	  status=$$(dpkg-query -W -f '$${db:Status-Status}' "$$package" 2>/dev/null || true); \
+	  [ "$$status" = installed ] || missing+=("$$package"); \
+	done; \
+	if [ $${#missing[@]} -eq 0 ]; then echo "setup: all Debian packages are there"; exit 0; fi; \
+	echo "setup: apt installs: $${missing[*]}"; \
+	$(APT) update; \
+	$(APT) install --no-install-recommends "$${missing[@]}"
+
+$(STAMP): pyproject.toml
+	@for candidate in $(PYTHONS); do \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	    2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$${python:-}" ]; then \
+	  echo "setup: no Python >= 3.11 with venv found (tried: $(PYTHONS))" >&2; exit 1; fi; \
+	if [ ! -x $(PY) ]; then echo "setup: a venv in $(VENV), by $$python"; "$$python" -m venv $(VENV); fi; \
+	echo "setup: pip installs nsbuild (editable) and the test tools into $(VENV)"; \
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+demo: $(STAMP) ## build Debian's hello and an unreproducible project twice and compare
+	@tests/acceptance/demo/run.sh
+
+test: $(STAMP) ## all tests; with root also those that need it
+	@$(PY) -m pytest $(PYTEST_ARGS)
+
+bench: $(STAMP) ## compare speed with other tools side by side (QUICK=1: shorter)
+	@$(PY) -m benchmarks
+
+lint: $(STAMP) ## ruff, mypy, shellcheck, man pages and the house rules
+	@$(PY) -m pytest tests/unit/test_house.py $(PYTEST_ARGS)
+
+format: $(STAMP) ## let ruff format and fix the Python files
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+man: $(MAN_PAGES) ## build the man pages into .cache/man
+	@echo "man: $(MAN_PAGES)"
+
+.cache/man/%: docs/man/%.md
+	@mkdir -p $(@D)
+	@pandoc --standalone --from markdown-smart --to man --output $@ $<
+
+clean: ## remove what was built; .venv stays
+	@chmod -R u+w .cache 2>/dev/null || true
+	@rm -rf .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find nsbuild tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "clean: done"

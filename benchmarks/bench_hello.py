@@ -1,0 +1,45 @@
+"""A whole package build: Debian's hello, bare and under nsbuild, on the same CPU in turns."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.common import CACHE, REPO, alternate, inside, output, pinned, seconds, table, title
+
+BUILD = "dpkg-source -x hello_*.dsc hello && cd hello && dpkg-buildpackage -b -us -uc"
+FETCH = REPO / "tests" / "acceptance" / "demo" / "fetch-hello.sh"
+# What nsbuild sets as well, so that both build one process at a time.
+PLAIN = ("env", "DEB_BUILD_OPTIONS=parallel=1", "MAKEFLAGS=-j1", "LANG=C.UTF-8")
+
+
+def build(source: Path, directory: Path, command: Sequence[str | Path]) -> float:
+    """Build in a fresh copy of the source package; seconds of the build alone."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    for part in source.glob("hello_*"):
+        shutil.copy2(part, directory)
+    os.sync()
+    return seconds(command, directory)
+
+
+def main(quick: bool) -> None:
+    """Print the table."""
+    base = CACHE / "hello"
+    output([FETCH, base / "source"])
+    script = ["sh", "-ec", BUILD]
+    commands: dict[str, list[str | Path]] = {
+        "bare": pinned(*PLAIN, *script),
+        "nsbuild": inside(*script),
+        "bwrap": pinned("bwrap", "--dev-bind", "/", "/", "--unshare-pid", *PLAIN, *script),
+    }
+    if quick:
+        del commands["bwrap"]
+    title("Debian's hello, dpkg-buildpackage -b, one CPU")
+    measures = {
+        name: lambda name=name, command=command: build(base / "source", base / name, command)
+        for name, command in commands.items()
+    }
+    table(alternate(measures, 1 if quick else 3, warm_up=False), "s", 1, "bare")

@@ -1,0 +1,5 @@
+"""python -m nsbuild."""
+
+from nsbuild.cli import main
+
+main()

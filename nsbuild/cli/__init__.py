@@ -1,0 +1,56 @@
+"""The command line: a static table of verbs, each imported only when it is called.
+
+Start-up is part of the product, so nothing is imported here that a verb might not need, and a
+verb's summary is written here rather than asked from its module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+from nsbuild.errors import EXIT_OURS, NsbuildError, warn
+
+VERBS = {
+    "exec": ("nsbuild.cli.exec", "run a command deterministically in a root directory"),
+}
+"""Verb -> (module with `main(arguments) -> exit code`, summary)."""
+
+_USAGE = "usage: nsbuild VERB [ARGUMENT...]\n       nsbuild VERB --help\n\nverbs:\n"
+_OPTIONS = "\noptions:\n  --help     show this\n  --version  show the version\n"
+
+
+def main() -> NoReturn:
+    """The console script: runs the verb and exits with its code."""
+    try:
+        code = run(sys.argv[1:])
+    except NsbuildError as error:
+        warn(str(error))
+        code = error.code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our help has seen enough of it.
+        code = EXIT_OURS
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one verb; returns its exit code, raises NsbuildError."""
+    verb = arguments[0] if arguments else ""
+    if verb in VERBS:
+        module = importlib.import_module(VERBS[verb][0])
+        return int(module.main(arguments[1:]))
+    if verb in ("-h", "--help", "help"):
+        lines = (f"  {name:<10} {summary}\n" for name, (_, summary) in VERBS.items())
+        sys.stdout.write(_USAGE + "".join(lines) + _OPTIONS)
+        return 0
+    if verb == "--version":
+        from nsbuild import __version__
+
+        sys.stdout.write(f"nsbuild {__version__}\n")
+        return 0
+    if not verb:
+        raise NsbuildError("no verb given", "see nsbuild --help")
+    raise NsbuildError(f"no verb {verb!r}", f"there is: {', '.join(VERBS)}; see nsbuild --help")

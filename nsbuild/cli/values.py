@@ -1,0 +1,121 @@
+"""Values of options: text in, a typed value out, or one line that says what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from nsbuild.container.spec import Tmpfs, Volume
+from nsbuild.determinism.clock import DEFAULT_EPOCH, NSEC_PER_SEC
+from nsbuild.errors import NsbuildError
+
+_UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": NSEC_PER_SEC, "": NSEC_PER_SEC}
+_DURATION = re.compile(r"(\d+)(?:\.(\d{1,9}))?(ns|us|ms|s|)")
+_LATEST_EPOCH = (1 << 33) - 1
+"""Enough for the next 242 years, and far from where nanoseconds in 64 bits end."""
+
+
+def bad(option: str, value: str, why: str, hint: str = "") -> NsbuildError:
+    """The error for an option's value."""
+    return NsbuildError(f"{option} {value!r}: {why}", hint)
+
+
+def epoch(option: str, text: str) -> int:
+    """Seconds since 1970, as a number (perhaps behind an @) or as an ISO 8601 date and time."""
+    digits = text.removeprefix("@")
+    if digits.isascii() and digits.isdigit():
+        seconds = int(digits)
+    else:
+        from datetime import datetime, timezone
+
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise bad(
+                option, text, "not a time", "give seconds since 1970, or 2015-12-22T15:26:18Z"
+            ) from None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        seconds = int(moment.timestamp())
+    if not 0 <= seconds <= _LATEST_EPOCH:
+        raise bad(option, text, "out of range", f"0 to {_LATEST_EPOCH} seconds since 1970")
+    return seconds
+
+
+def choose_epoch(asked: str | None, target: str) -> int:
+    """--epoch, NSBUILD_EPOCH, SOURCE_DATE_EPOCH, TARGET/etc/nsbuild/epoch, the default; seconds."""
+    if asked is not None:
+        return epoch("--epoch", asked)
+    for name in ("NSBUILD_EPOCH", "SOURCE_DATE_EPOCH"):
+        if os.environ.get(name):
+            return epoch(name, os.environ[name])
+    path = os.path.join(target, "etc/nsbuild/epoch")
+    try:
+        with open(path) as file:
+            return epoch(path, file.read(64).strip())
+    except OSError:
+        return DEFAULT_EPOCH
+
+
+def duration(option: str, text: str) -> int:
+    """A time span such as 1, 0.5, 20ms or 100ns; returns nanoseconds, at least 1."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise bad(option, text, "not a time span", "give seconds, or a number with ms, us or ns")
+    whole, fraction, unit = match.groups()
+    scale = _UNITS[unit]
+    span = int(whole) * scale + int((fraction or "").ljust(9, "0")) * scale // NSEC_PER_SEC
+    if not 0 < span <= _LATEST_EPOCH * NSEC_PER_SEC:
+        raise bad(option, text, "out of range", "it must be at least one nanosecond")
+    return span
+
+
+def whole_number(option: str, text: str) -> int:
+    """A number from 0 up."""
+    if not (text.isascii() and text.isdigit()):
+        raise bad(option, text, "not a number", "give a whole number from 0 up")
+    return int(text)
+
+
+def cpu(option: str, text: str) -> int | None:
+    """A CPU's number, or None for `auto`."""
+    return None if text == "auto" else whole_number(option, text)
+
+
+def pattern(option: str, text: str, allowed: str, what: str) -> str:
+    """`text`, if all of it matches the regular expression `allowed`."""
+    if re.fullmatch(allowed, text) is None:
+        raise bad(option, text, f"not {what}")
+    return text
+
+
+def volume(text: str) -> Volume:
+    """SOURCE:TARGET[:ro|rw], as podman-run(1) takes it for directories and files."""
+    fields = text.split(":")
+    mode = fields.pop() if len(fields) == 3 else "rw"
+    if len(fields) != 2 or not all(fields) or mode not in ("ro", "rw"):
+        raise bad("--volume", text, "not SOURCE:TARGET[:ro|rw]")
+    source, target = fields
+    if "/" not in source and not os.path.exists(source):
+        raise bad("--volume", text, f"no {source} here", "volumes with names are not supported")
+    if not target.startswith("/"):
+        raise bad("--volume", text, "TARGET must be an absolute path")
+    return Volume(os.path.abspath(source), os.path.normpath(target), mode == "ro")
+
+
+def tmpfs(text: str) -> Tmpfs:
+    """TARGET[:OPTIONS], options as tmpfs(5)."""
+    target, _, options = text.partition(":")
+    if not target.startswith("/"):
+        raise bad("--tmpfs", text, "TARGET must be an absolute path")
+    return Tmpfs(os.path.normpath(target), options)
+
+
+def variable(text: str) -> tuple[str, str] | None:
+    """NAME=VALUE, or NAME for the caller's own value; None where the caller has none."""
+    name, equals, value = text.partition("=")
+    if not name:
+        raise bad("--env", text, "no name")
+    if equals:
+        return name, value
+    return (name, os.environ[name]) if name in os.environ else None

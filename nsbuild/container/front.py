@@ -1,0 +1,177 @@
+"""The front process: what the caller started, and what outlives everything it started.
+
+It makes all ready that can fail, forks the supervisor, passes signals and the terminal on, and
+returns only once nothing of the container is left. As the subreaper it inherits init when the
+supervisor is killed, so even then it waits for the end, and the caller gets 125.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sys
+
+import prctl
+
+from nsbuild.container.command import Inheritance
+from nsbuild.container.cpu import CpuClaim
+from nsbuild.container.launch import Prepared, supervise
+from nsbuild.container.rootfs import created_mountpoints, plan_root
+from nsbuild.container.spec import ContainerSpec
+from nsbuild.container.terminal import RawTerminal, Relay, copy_size
+from nsbuild.container.userns import plan_id_maps
+from nsbuild.errors import EXIT_OURS, warn
+from nsbuild.kernel.seccomp import Program
+from nsbuild.seccomp import compiled
+from nsbuild.supervisor.trace import Trace
+
+SI_KERNEL = 0x80
+"""si_code of a signal that the kernel sent: from the terminal, to the whole foreground group."""
+
+FORWARDED = frozenset(
+    (
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+    )
+)
+
+
+def run_container(spec: ContainerSpec) -> int:
+    """Run a container to its end; returns the exit code. Raises NsbuildError before it starts."""
+    claim = CpuClaim(spec.scheduling.cpu)
+    maps = plan_id_maps()
+    plan = plan_root(spec.root)
+    program = Program(compiled(spec.profile))
+    if spec.debug:
+        steps = [maps.describe(), *(operation.describe() for operation in plan)]
+        for line in (f"run on CPU {claim.cpu}", *steps, f"run {' '.join(spec.command.argv)}"):
+            warn(line)
+    if maps.warning:
+        warn(maps.warning)
+    prepared = Prepared(spec, plan, maps, program, Trace(spec.trace), claim.cpu, _inheritance())
+    left_over = created_mountpoints(spec.root)
+    try:
+        return Front(prepared).run()
+    finally:
+        for path in reversed(left_over):
+            _remove_empty(path)
+
+
+def _inheritance() -> Inheritance:
+    ignored = tuple(
+        number
+        for number in signal.valid_signals()
+        # Python itself ignores SIGPIPE and SIGXFSZ, whatever it was started with.
+        if number not in (signal.SIGPIPE, signal.SIGXFSZ)
+        and signal.getsignal(number) is signal.SIG_IGN
+    )
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return Inheritance(ignored, frozenset(mask), resource.getrlimit(resource.RLIMIT_NOFILE))
+
+
+def _remove_empty(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError:
+        # Never made, or the command has put something into it, which is the caller's now.
+        return
+
+
+class Front:
+    """The supervisor's parent for the time of one container."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._tty = prepared.spec.command.tty
+        self._supervisor = 0
+        self._status: int | None = None
+        self._link, self._inner = socket.socketpair()
+
+    def run(self) -> int:
+        """Fork the supervisor, serve the caller, wait for the end."""
+        prctl.set_child_subreaper(1)
+        terminal, terminal_inner = socket.socketpair() if self._tty else (None, None)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD, signal.SIGWINCH})
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._supervisor = os.fork()
+        if self._supervisor == 0:
+            self._link.close()
+            if terminal is not None:
+                terminal.close()
+            supervise(self._prepared, self._inner, terminal_inner)
+        self._inner.close()
+        if terminal is not None and terminal_inner is not None:
+            terminal_inner.close()
+            self._relay(terminal)
+        while not self._reap():
+            self._forward_next()
+        return self._exit_code()
+
+    def _forward_next(self) -> None:
+        info = signal.sigwaitinfo({*FORWARDED, signal.SIGCHLD})
+        if info.si_signo in FORWARDED and info.si_code != SI_KERNEL:
+            self._forward(info.si_signo)
+
+    def _forward(self, number: int) -> None:
+        try:
+            self._link.send(bytes([number]))
+        except OSError:
+            # The supervisor is gone, and with it whom the signal is for.
+            return
+
+    def _reap(self) -> bool:
+        """Collect who has ended; True once there is nobody left to wait for."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return True
+            if pid == 0:
+                return False
+            if pid == self._supervisor:
+                self._status = status
+
+    def _relay(self, terminal: socket.socket) -> None:
+        """Drive the container's terminal until the supervisor has ended."""
+        _, fds, _, _ = socket.recv_fds(terminal, 1, 1)
+        terminal.close()
+        if not fds:
+            return
+        master = fds[0]
+        interactive = self._prepared.spec.command.interactive
+        wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        passed_on = {*FORWARDED, signal.SIGCHLD, signal.SIGWINCH}
+        for number in passed_on:
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
+        if os.isatty(0):
+            copy_size(0, master)
+
+        def on_signal(numbers: bytes) -> bool:
+            for number in numbers:
+                if number == signal.SIGWINCH and os.isatty(0):
+                    copy_size(0, master)
+                elif number in FORWARDED:
+                    self._forward(number)
+            return self._reap()
+
+        with RawTerminal(0 if interactive else -1):
+            Relay(master, interactive, wake).run(on_signal)
+        signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)
+
+    def _exit_code(self) -> int:
+        if self._status is None:
+            return EXIT_OURS
+        code = os.waitstatus_to_exitcode(self._status)
+        if code < 0:
+            warn(f"the supervisor was killed by {signal.Signals(-code).name}; so is the container")
+            return EXIT_OURS
+        return code

@@ -1,0 +1,73 @@
+"""The page of memory through which the command's process hands over its listener.
+
+Once the filter is installed, any system call of that process might be one that waits for an answer,
+so it makes none: it writes the descriptor's number into shared memory and spins until the
+supervisor, which runs above it on the same CPU and looks every now and then, has taken the
+descriptor with pidfd_getfd(2). The same page carries the errno of an exec that failed.
+"""
+
+from __future__ import annotations
+
+import mmap
+import select
+import time
+
+LOOK_SECONDS = 0.0001
+
+_LISTENER, _ERRNO, _TAKEN, _EXEC_ERRNO, _EXEC_STAGE = range(5)
+
+STAGE_EXEC = 1
+STAGE_WORKDIR = 2
+STAGE_IDS = 3
+
+
+class Handover:
+    """Shared between the supervisor and its descendants; all fields start as 0."""
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, mmap.PAGESIZE)
+        self._words = memoryview(self._page).cast("I")
+
+    def offer(self, fd: int) -> None:
+        """Called under the filter: offer `fd` and return when it has been taken."""
+        words = self._words
+        words[_LISTENER] = fd + 1
+        while not words[_TAKEN]:
+            pass
+
+    def refuse(self, number: int) -> None:
+        """The filter could not be installed, because of errno `number`."""
+        self._words[_ERRNO] = number
+
+    def await_offer(self, alive: int) -> int | None:
+        """Wait for an offer; its descriptor, or None if it failed (`failure` says why).
+
+        `alive` is a pidfd of the offering process, whose end ends the wait.
+        """
+        words = self._words
+        ended = select.poll()
+        ended.register(alive, select.POLLIN)
+        while not words[_LISTENER]:
+            if words[_ERRNO] or ended.poll(0):
+                return None
+            time.sleep(LOOK_SECONDS)
+        return words[_LISTENER] - 1
+
+    def taken(self) -> None:
+        """Let the offering process go on."""
+        self._words[_TAKEN] = 1
+
+    @property
+    def failure(self) -> int:
+        """errno of the failed installation, or 0."""
+        return self._words[_ERRNO]
+
+    def exec_failed(self, stage: int, number: int) -> None:
+        """The command could not be started: at `stage`, with errno `number`."""
+        self._words[_EXEC_ERRNO] = number
+        self._words[_EXEC_STAGE] = stage
+
+    @property
+    def exec_failure(self) -> tuple[int, int]:
+        """(stage, errno) of a command that could not be started; stage 0 if it could."""
+        return self._words[_EXEC_STAGE], self._words[_EXEC_ERRNO]

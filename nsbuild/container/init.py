@@ -1,0 +1,237 @@
+"""PID 1 of the container: builds what is inside, starts the command, then reaps and serves.
+
+It runs inside every namespace but outside the filter, above the guest, and lives exactly as long as
+the command and the supervisor: when either ends it ends, and the kernel kills whatever is left in
+its PID namespace. To the supervisor it is a hand inside: it writes ns_last_pid before each fork,
+reads the UTS names and delivers signals.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import socket
+from typing import NamedTuple, NoReturn
+
+from nsbuild.container.command import Inheritance, run_command
+from nsbuild.container.handover import Handover
+from nsbuild.container.rootfs import RootPlan
+from nsbuild.container.spec import CommandSpec, RootSpec
+from nsbuild.container.terminal import copy_size
+from nsbuild.container.users import User, find_user
+from nsbuild.errors import NsbuildError
+from nsbuild.kernel.fuse import mount_fuse_file
+from nsbuild.kernel.namespaces import link_up, setdomainname
+from nsbuild.kernel.seccomp import Program
+from nsbuild.kernel.tty import open_pty
+from nsbuild.supervisor.initlink import (
+    EVENT_EXIT,
+    EVENT_INIT,
+    EVENT_READY,
+    GET_LAST_PID,
+    REQUEST,
+    SET_LAST_PID,
+    SIGNAL,
+    UTS_NAMES,
+    encode_error,
+    send_event,
+)
+from nsbuild.supervisor.loop import FUSE_MODES
+
+FUSE_PATHS = {
+    "random": "/dev/random",
+    "urandom": "/dev/urandom",
+    "uuid": "/proc/sys/kernel/random/uuid",
+}
+
+DEFERRED_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGHUP,
+    signal.SIGTERM,
+    signal.SIGPIPE,
+)
+"""Signals of the terminal reach the whole foreground group: they are the command's, not ours."""
+
+
+class Setup(NamedTuple):
+    """Everything that init needs, made before the first fork."""
+
+    root: RootSpec
+    plan: RootPlan
+    command: CommandSpec
+    program: Program
+    fifo: bool
+    inheritance: Inheritance
+    requests: socket.socket
+    events: socket.socket
+    terminal: socket.socket | None
+    """Where the master of the pseudo-terminal goes; None without -t."""
+    fuse: dict[str, int]
+    handover: Handover
+
+
+def run_init(setup: Setup) -> NoReturn:
+    """Be the container's init; never returns."""
+    try:
+        _protect()
+        send_event(setup.events, EVENT_INIT)
+        user, slave = _build(setup)
+        _disguise()
+        command = os.fork()
+        if command == 0:
+            run_command(
+                setup.command,
+                user,
+                setup.program,
+                setup.fifo,
+                setup.inheritance,
+                setup.events,
+                setup.handover,
+                slave,
+            )
+        if slave is not None:
+            os.close(slave)
+        status = Init(setup, command).run()
+        send_event(setup.events, EVENT_EXIT + str(status).encode())
+    except NsbuildError as error:
+        send_event(setup.events, encode_error(error))
+    except OSError as error:
+        send_event(setup.events, encode_error(NsbuildError.from_os("cannot set up", error)))
+    os._exit(0)
+
+
+def _protect() -> None:
+    """Die with the supervisor; leave the terminal's signals to the command."""
+    import prctl
+
+    prctl.set_pdeathsig(signal.SIGKILL)
+    for number in DEFERRED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _build(setup: Setup) -> tuple[User, int | None]:
+    """Names, network, file system, devices, terminal; tells the supervisor when all stands."""
+    identity = setup.root.identity
+    socket.sethostname(identity.hostname)
+    setdomainname(identity.domainname)
+    if setup.root.network == "none":
+        link_up("lo")
+    for operation in setup.plan:
+        operation.do()
+    _serve_devices(setup)
+    user = find_user(setup.command.user)
+    slave = None
+    if setup.terminal is not None:
+        master, slave = open_pty("/dev/pts/ptmx")
+        os.fchown(slave, user.uid, -1)
+        if os.isatty(0):
+            copy_size(0, slave)
+        socket.send_fds(setup.terminal, [b"T"], [master])
+        os.close(master)
+    namespace = os.stat("/proc/self/ns/pid").st_ino
+    fds = [setup.plan.proc_fd, *setup.fuse.values()]
+    send_event(setup.events, EVENT_READY + str(namespace).encode(), fds)
+    for fd in setup.fuse.values():
+        os.close(fd)
+    return user, slave
+
+
+def _serve_devices(setup: Setup) -> None:
+    """Mount the files that the supervisor serves; without FUSE they do not exist at all.
+
+    A device that is missing makes a program fail; one that is empty, or the host's, makes it go on
+    with something that is not random or not repeatable.
+    """
+    for name, path in FUSE_PATHS.items():
+        try:
+            if name in setup.fuse:
+                mount_fuse_file(setup.fuse[name], path, FUSE_MODES[name])
+            elif name != "uuid":
+                os.unlink(path)
+        except OSError as error:
+            raise NsbuildError.from_os(f"cannot serve {path}", error) from error
+
+
+def _disguise() -> None:
+    """Show nothing of the host in our own /proc files, and let nobody inside trace us."""
+    import prctl
+
+    prctl.set_name("init")
+    prctl.set_proctitle("init")
+    # Our address space belongs to the host's user namespace, so without this flag not even the
+    # container's root may ptrace us or read our environment.
+    prctl.set_dumpable(0)
+
+
+class Init:
+    """The life of init once the command runs."""
+
+    def __init__(self, setup: Setup, command: int) -> None:
+        self._requests = setup.requests
+        self._last_pid_fd = setup.plan.ns_last_pid_fd
+        self._command = command
+        self._status: int | None = None
+
+    def run(self) -> int:
+        """Serve until the command has ended; returns its wait status."""
+        wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(wake, select.POLLIN)
+        poll.register(self._requests, select.POLLIN)
+        self._reap()
+        while self._status is None:
+            for fd, _ in poll.poll():
+                if fd == wake:
+                    os.read(wake, 4096)
+                    self._reap()
+                else:
+                    self._serve()
+        return self._status
+
+    def _reap(self) -> None:
+        """Wait for the command and for every orphan that the kernel has given to us."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._command:
+                self._status = status
+
+    def _serve(self) -> None:
+        message = self._requests.recv(REQUEST.size)
+        if not message:
+            os._exit(1)
+        what, value = REQUEST.unpack(message)
+        self._requests.send(self._answer(what, value))
+
+    def _answer(self, what: bytes, value: int) -> bytes:
+        if what == SET_LAST_PID:
+            os.pwrite(self._last_pid_fd, str(value).encode(), 0)
+            return b"."
+        if what == GET_LAST_PID:
+            return os.pread(self._last_pid_fd, 32, 0).strip()
+        if what == UTS_NAMES:
+            return f"{os.uname().nodename}\0{_domainname()}".encode()
+        if what == SIGNAL:
+            try:
+                os.kill(self._command, value)
+            except ProcessLookupError:
+                return b"!"
+            return b"."
+        raise OSError(errno.EPROTO, f"request {what!r}")
+
+
+def _domainname() -> str:
+    with open("/proc/sys/kernel/domainname") as file:
+        return file.read().rstrip("\n")

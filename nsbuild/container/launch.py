@@ -1,0 +1,223 @@
+"""The supervisor's process: makes the container, takes its listener, answers until it ends.
+
+It pins itself to the CPU, forks the child that enters the namespaces, writes that child's id maps
+from outside, and follows the events of setting up in their fixed order. Whatever fails on the way
+is one NsbuildError; leaving this process is what unwinds a half-built container, since init dies
+with it and the mounts with init.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn
+
+import prctl
+
+from nsbuild.container.command import Inheritance
+from nsbuild.container.cpu import GUEST_PRIORITY, supervise_on
+from nsbuild.container.enter import enter
+from nsbuild.container.handover import STAGE_IDS, STAGE_WORKDIR, Handover
+from nsbuild.container.init import DEFERRED_SIGNALS, FUSE_PATHS, Setup
+from nsbuild.container.rootfs import RootPlan
+from nsbuild.container.spec import ContainerSpec
+from nsbuild.container.userns import IdMaps, write_id_maps
+from nsbuild.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_OURS, NsbuildError, warn
+from nsbuild.kernel.process import pidfd_getfd
+from nsbuild.kernel.seccomp import Program
+from nsbuild.supervisor.initlink import (
+    EVENT_COMMAND,
+    EVENT_ERROR,
+    EVENT_EXIT,
+    EVENT_INIT,
+    EVENT_MAPS,
+    EVENT_READY,
+    Event,
+    InitLink,
+    decode_error,
+    pair,
+    receive_event,
+)
+from nsbuild.supervisor.loop import Parts, Supervisor
+from nsbuild.supervisor.spin import SpinGuard
+from nsbuild.supervisor.trace import Trace
+from nsbuild.supervisor.vdso import Patch
+
+
+class Prepared(NamedTuple):
+    """What the front process has made ready, so that errors come before any fork."""
+
+    spec: ContainerSpec
+    plan: RootPlan
+    maps: IdMaps
+    program: Program
+    trace: Trace
+    cpu: int
+    inheritance: Inheritance
+
+
+class Container:
+    """One container from the supervisor's side."""
+
+    def __init__(
+        self, prepared: Prepared, front: socket.socket, terminal: socket.socket | None
+    ) -> None:
+        self._prepared = prepared
+        self._front = front
+        self._terminal = terminal
+        self._handover = Handover()
+        self._init_pid = 0
+
+    def run(self) -> int:
+        """Run the container to its end; returns the exit code."""
+        prepared = self._prepared
+        fifo = supervise_on(prepared.cpu, prepared.spec.scheduling)
+        patch = Patch.of_this_kernel()
+        events, requests = self._fork(fifo)
+        self._expect(events, EVENT_MAPS, lambda e: write_id_maps(prepared.maps, e.pid))
+        requests.send(b".")
+        self._init_pid = self._expect(events, EVENT_INIT).pid
+        ready = self._expect(events, EVENT_READY)
+        command = self._expect(events, EVENT_COMMAND)
+        listener = self._take_listener(command.pid)
+        fuse = dict(zip(FUSE_PATHS, ready.fds[1:], strict=False))
+        if not fuse:
+            warn(
+                "no /dev/fuse here: /dev/random and /dev/urandom do not exist inside "
+                "(as root: modprobe fuse; chmod 0666 /dev/fuse)"
+            )
+        bound = prepared.spec.scheduling.spin_bound
+        spin = SpinGuard(int(ready.data[1:]), bound, GUEST_PRIORITY) if fifo else None
+        parts = Parts(
+            listener, ready.fds[0], InitLink(requests), events, self._front, fuse, patch, spin
+        )
+        supervisor = Supervisor(prepared.spec.rules, parts, prepared.trace)
+        self._handover.taken()
+        status = supervisor.run()
+        prepared.trace.close()
+        os.waitpid(self._init_pid, 0)
+        return self._exit_code(status)
+
+    def _fork(self, fifo: bool) -> tuple[socket.socket, socket.socket]:
+        """Fork the child that becomes the container; returns our ends of events and requests."""
+        prepared = self._prepared
+        events, events_inside = pair()
+        requests, requests_inside = pair()
+        events.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        setup = Setup(
+            root=prepared.spec.root,
+            plan=prepared.plan,
+            command=prepared.spec.command,
+            program=prepared.program,
+            fifo=fifo,
+            inheritance=prepared.inheritance,
+            requests=requests_inside,
+            events=events_inside,
+            terminal=self._terminal,
+            fuse={},
+            handover=self._handover,
+        )
+        if os.fork() == 0:
+            events.close()
+            requests.close()
+            self._front.close()
+            enter(setup)
+        events_inside.close()
+        requests_inside.close()
+        if self._terminal is not None:
+            self._terminal.close()
+        return events, requests
+
+    def _expect(
+        self, events: socket.socket, kind: bytes, act: Callable[[Event], None] | None = None
+    ) -> Event:
+        """The next event, which must be of `kind`; raises what the container reports instead."""
+        event = receive_event(events)
+        if event is None:
+            raise NsbuildError("the container died while it was set up")
+        if event.data[:1] == EVENT_ERROR:
+            raise decode_error(event.data)
+        if event.data[:1] == EVENT_EXIT:
+            raise self._command_error()
+        if event.data[:1] != kind:
+            raise AssertionError(f"expected event {kind!r}, got {event.data!r}")
+        if act is not None:
+            act(event)
+        return event
+
+    def _take_listener(self, pid: int) -> int:
+        """Take the filter's listener from the command's process `pid`."""
+        pidfd = os.pidfd_open(pid)
+        try:
+            fd = self._handover.await_offer(pidfd)
+            if fd is None:
+                raise self._filter_error()
+            return pidfd_getfd(pidfd, fd)
+        finally:
+            os.close(pidfd)
+
+    def _filter_error(self) -> NsbuildError:
+        number = self._handover.failure
+        if number == errno.EBUSY:
+            return NsbuildError(
+                "cannot supervise: a seccomp listener is installed above us already",
+                "nsbuild cannot run inside nsbuild or a container runtime that uses seccomp notify",
+            )
+        reason = os.strerror(number) if number else "its process died"
+        return NsbuildError(
+            f"cannot install the seccomp filter: {reason}",
+            "the kernel needs CONFIG_SECCOMP_FILTER and user notification (Linux 5.19 or later)",
+        )
+
+    def _exit_code(self, status: int) -> int:
+        """The command's own exit code, 128+n for a signal, or what its start failed with."""
+        stage, _ = self._handover.exec_failure
+        if stage:
+            raise self._command_error()
+        code = os.waitstatus_to_exitcode(status)
+        return 128 - code if code < 0 else code
+
+    def _command_error(self) -> NsbuildError:
+        stage, number = self._handover.exec_failure
+        command = self._prepared.spec.command
+        reason = os.strerror(number)
+        if stage == STAGE_WORKDIR:
+            return NsbuildError(f"cannot enter working directory {command.workdir}: {reason}")
+        if stage == STAGE_IDS:
+            return NsbuildError(
+                f"cannot become user {command.user}: {reason}",
+                "an id that is not mapped cannot be used; see subuid(5)",
+            )
+        code = EXIT_NOT_FOUND if number == errno.ENOENT else EXIT_CANNOT_INVOKE
+        return NsbuildError(f"cannot run {command.argv[0]}: {reason}", _exec_hint(number), code)
+
+
+def _exec_hint(number: int) -> str:
+    if number == errno.ENOENT:
+        return "not in the container, or a script or program whose interpreter is not"
+    if number == errno.EACCES:
+        return "not executable, a directory, or on a noexec mount"
+    return ""
+
+
+def supervise(prepared: Prepared, front: socket.socket, terminal: socket.socket | None) -> NoReturn:
+    """The life of the supervisor process; exits with the container's exit code."""
+    prctl.set_pdeathsig(signal.SIGKILL)
+    prctl.set_name("nsbuild-super")
+    for number in DEFERRED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, prepared.inheritance.mask)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        code = Container(prepared, front, terminal).run()
+    except NsbuildError as error:
+        warn(str(error))
+        code = error.code
+    except KeyboardInterrupt:
+        code = EXIT_OURS
+    os._exit(code)

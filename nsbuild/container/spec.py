@@ -1,0 +1,93 @@
+"""What a container is to be: plain values, decided by the command line, described by --debug.
+
+Nothing here acts. `typing.NamedTuple` rather than dataclasses, because importing dataclasses costs
+16 ms of every start.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from nsbuild.supervisor.loop import Rules
+
+
+class Volume(NamedTuple):
+    """A bind mount: `source` on the host, `target` an absolute path in the container."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+class Tmpfs(NamedTuple):
+    """A tmpfs at `target`; `options` as tmpfs(5) takes them, comma separated, perhaps empty."""
+
+    target: str
+    options: str = ""
+
+
+class Identity(NamedTuple):
+    """Who the machine says it is (uname(2), machine-id(5))."""
+
+    hostname: str = "nsbuild"
+    domainname: str = "(none)"
+    machine_id: str = "6e736275696c6400000000000000ab1e"
+    boot_id: str = "6e736275-696c-4400-8000-00000000b007"
+    release: str = "6.1.0-nsbuild"
+    version: str = "#1 SMP PREEMPT_DYNAMIC"
+    machine: str = "x86_64"
+
+
+class RootSpec(NamedTuple):
+    """The file system that the command sees.
+
+    `target` is the absolute host path of the root directory; "/" means the host's own root,
+    read-only under a throw-away overlay, with `writable_cwd` bind-mounted writable. `boot_time` is
+    what /proc/stat says as btime, in seconds since 1970.
+    """
+
+    target: str
+    writable_cwd: str | None = None
+    read_only: bool = False
+    volumes: tuple[Volume, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    network: str = "none"
+    identity: Identity = Identity()
+    boot_time: int = 1450797978
+
+
+class CommandSpec(NamedTuple):
+    """What runs: `user` is USER[:GROUP] in the container's own names, or None for root.
+
+    `environment` is complete but for what depends on the user; `workdir` is a path inside.
+    """
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    workdir: str = "/"
+    user: str | None = None
+    interactive: bool = False
+    tty: bool = False
+
+
+class SchedulingSpec(NamedTuple):
+    """Where and how it runs: `cpu` None means the least used one; `policy` fifo, other or auto.
+
+    `spin_bound` is CPU seconds after which a spinning thread lets others run.
+    """
+
+    cpu: int | None = None
+    policy: str = "auto"
+    spin_bound: float = 5.0
+
+
+class ContainerSpec(NamedTuple):
+    """All of it: the one object that drives the work and that --debug shows."""
+
+    root: RootSpec
+    command: CommandSpec
+    scheduling: SchedulingSpec = SchedulingSpec()
+    rules: Rules = Rules()
+    profile: str = "default"
+    trace: str | None = None
+    debug: bool = False

@@ -1,0 +1,49 @@
+"""The one error type that reaches a user.
+
+Everything that can go wrong because of the host, the arguments or the target is raised as
+`NsbuildError` and printed by the command line as one line: what failed, on what and why, with a
+hint behind it. Any other exception is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+EXIT_OURS = 125
+"""nsbuild itself failed, usage errors included (as chroot(1) and podman-run(1))."""
+EXIT_CANNOT_INVOKE = 126
+"""The command was found but cannot be invoked."""
+EXIT_NOT_FOUND = 127
+"""The command was not found."""
+
+
+class NsbuildError(Exception):
+    """A failure to report in one line.
+
+    `message` says what failed, on what and why; `hint` what to do about it; `code` is the exit
+    status, one of the EXIT_ constants.
+    """
+
+    def __init__(self, message: str, hint: str = "", code: int = EXIT_OURS) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    @classmethod
+    def from_os(
+        cls, what: str, error: OSError, hint: str = "", code: int = EXIT_OURS
+    ) -> NsbuildError:
+        """Wrap `error`, which happened while doing `what`."""
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        return cls(f"{what}: {reason}", hint, code)
+
+
+def warn(text: str) -> None:
+    """Tell the user something that does not stop us: one line on stderr."""
+    sys.stderr.write(f"nsbuild: {text}\n")
+    sys.stderr.flush()

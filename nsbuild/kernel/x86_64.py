@@ -1,0 +1,72 @@
+"""All that is peculiar to x86-64: syscall numbers, the audit architecture, and machine code.
+
+Numbers are those of arch/x86/entry/syscalls/syscall_64.tbl. A second architecture is a second file
+like this one.
+"""
+
+from __future__ import annotations
+
+AUDIT_ARCH = 0xC000003E
+"""AUDIT_ARCH_X86_64 of linux/audit.h, as seccomp_data.arch shows it."""
+
+NR = {
+    "nanosleep": 35,
+    "clone": 56,
+    "fork": 57,
+    "vfork": 58,
+    "uname": 63,
+    "gettimeofday": 96,
+    "getrusage": 98,
+    "sysinfo": 99,
+    "times": 100,
+    "getpriority": 140,
+    "sched_getparam": 143,
+    "sched_rr_get_interval": 148,
+    "arch_prctl": 158,
+    "adjtimex": 159,
+    "time": 201,
+    "sched_getaffinity": 204,
+    "clock_gettime": 228,
+    "clock_getres": 229,
+    "clock_nanosleep": 230,
+    "clock_adjtime": 305,
+    "getcpu": 309,
+    "sched_getattr": 315,
+    "seccomp": 317,
+    "getrandom": 318,
+    "close_range": 436,
+    "pidfd_getfd": 438,
+}
+"""The syscalls that we answer or make ourselves, by name."""
+
+ARCH_SET_FS = 0x1002
+
+VDSO_CALLS = {
+    "__vdso_clock_gettime": NR["clock_gettime"],
+    "__vdso_gettimeofday": NR["gettimeofday"],
+    "__vdso_time": NR["time"],
+    "__vdso_clock_getres": NR["clock_getres"],
+}
+"""vDSO functions that become their own system call."""
+
+JUMP_SIZE = 5
+
+ENOSYS_STUB = bytes.fromhex("48c7c0daffffffc3")
+"""mov rax,-38; ret"""
+
+GETCPU_STUB = bytes.fromhex("4885ff7406c707000000004885f67406c7060000000031c0c3")
+"""unsigned *cpu (rdi) and *node (rsi), each perhaps NULL, become 0; returns 0."""
+
+
+def syscall_stub(number: int) -> bytes:
+    """A function that makes system call `number` with its own arguments and returns the result.
+
+    It retries EINTR: a signal that lands between syscall entry and the supervisor's RECV aborts the
+    call, and no caller of a vDSO function is prepared for that. rdi and rsi survive a syscall.
+    """
+    return b"\xb8" + number.to_bytes(4, "little") + bytes.fromhex("0f054883f8fc74f3c3")
+
+
+def jump(source: int, target: int) -> bytes:
+    """A near jump at address `source` to `target`."""
+    return b"\xe9" + (target - source - JUMP_SIZE).to_bytes(4, "little", signed=True)

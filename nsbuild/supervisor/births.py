@@ -1,0 +1,122 @@
+"""Births: fork, vfork and clone, one at a time, each with the number that its name gives.
+
+Before the kernel goes on with a fork, init writes the number before the wanted one into its PID
+namespace's ns_last_pid, and the kernel hands out exactly the wanted one. That holds for one fork at
+a time, so a second waits until the first is known to have happened or to have failed: the child has
+called, or its number is in use, or the namespace's counter has moved. A fork that failed, or that a
+signal made the kernel restart, gives its ordinal back.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from nsbuild.determinism.names import choose_pid
+from nsbuild.kernel.namespaces import CLONE_PARENT, CLONE_VM
+from nsbuild.kernel.x86_64 import NR
+
+from .listener import Call
+from .processes import Process, ProcessTable
+
+RETRY_SECONDS = 0.001
+"""How often a waiting fork looks whether the one in flight has happened, if no call tells."""
+
+
+class Numbers(Protocol):
+    """Access to ns_last_pid of the container's PID namespace, from the inside."""
+
+    def set_last_pid(self, pid: int) -> None:
+        """Make the next process `pid` + 1."""
+
+    def last_pid(self) -> int:
+        """The number handed out last."""
+
+
+class Birth(NamedTuple):
+    """The fork in flight: the thread that makes it, its process and the child to come."""
+
+    tid: int
+    process: Process
+    child: Process
+
+
+class Births:
+    """Lets forks happen one after another."""
+
+    def __init__(
+        self, table: ProcessTable, numbers: Numbers, parent_of: Callable[[Process], Process | None]
+    ) -> None:
+        self.table = table
+        self.numbers = numbers
+        self.parent_of = parent_of
+        self.in_flight: Birth | None = None
+        self.waiting: deque[tuple[Call, Process]] = deque()
+
+    def request(self, call: Call, process: Process) -> None:
+        """A notified fork, vfork or clone."""
+        if self.waiting or not self._settled():
+            self.waiting.append((call, process))
+            return
+        self._begin(call, process)
+
+    def called(self, tid: int) -> None:
+        """Thread `tid` makes a call: if it is the one that was forking, the fork is over."""
+        birth = self.in_flight
+        if birth is not None and birth.tid == tid and not self._settled():
+            self._failed(birth)
+
+    def ended(self, process: Process) -> None:
+        """`process` has ended: no fork of its own is in flight any more."""
+        birth = self.in_flight
+        if birth is not None and birth.process is process and not self._settled():
+            self._failed(birth)
+
+    def retry(self) -> None:
+        """Go on with the forks that wait, as far as that is possible now."""
+        while self.waiting and self._settled():
+            call, process = self.waiting.popleft()
+            self._begin(call, process)
+
+    def _settled(self) -> bool:
+        """Whether no fork is in flight (any more)."""
+        birth = self.in_flight
+        if birth is None:
+            return True
+        child = birth.child
+        if child.pid or self.table.exists(child.vpid) or self.numbers.last_pid() != child.vpid - 1:
+            self.in_flight = None
+            return True
+        return False
+
+    def _failed(self, birth: Birth) -> None:
+        self.in_flight = None
+        birth.process.forks -= 1
+        self.table.remove(birth.child)
+        for parent in (birth.process, self.parent_of(birth.process)):
+            if parent is not None and parent.youngest_child is birth.child:
+                parent.youngest_child = (
+                    parent.older_children.pop() if parent.older_children else None
+                )
+
+    def _begin(self, call: Call, process: Process) -> None:
+        flags = call.args[0] if call.nr == NR["clone"] else 0
+        shares_memory = call.nr == NR["vfork"] or bool(flags & CLONE_VM)
+        child = process.bear(0, shares_memory)
+        try:
+            child.vpid = choose_pid(child.name, self.table.exists)
+        except LookupError:
+            call.fail(errno.EAGAIN)
+            return
+        self.numbers.set_last_pid(child.vpid - 1)
+        if not call.resume():
+            return
+        parent = self.parent_of(process) if flags & CLONE_PARENT else process
+        self.table.add(child)
+        process.commit_birth(child, parent)
+        self.in_flight = Birth(call.tid, process, child)
+        trace = self.table.trace
+        if trace.enabled:
+            trace.line(process.name, process.vpid, f"fork -> {child.name} {child.vpid}")

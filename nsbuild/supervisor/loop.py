@@ -1,0 +1,231 @@
+"""The supervisor's loop: waits for the guest, answers, and ends when the command has.
+
+Performance contract: one turn for a notified call is epoll, RECV, one table look-up, the handler,
+SEND. Nothing on that path allocates more than the call itself, formats text (unless a trace is
+asked for) or asks another process (unless the call is a fork).
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import signal
+import socket
+from collections.abc import Callable
+from typing import NamedTuple
+
+from nsbuild.determinism.clock import Clock, GlobalClock, Rates
+from nsbuild.determinism.entropy import Stream, root_seed
+from nsbuild.determinism.names import ROOT, ROOT_PID
+from nsbuild.errors import NsbuildError, warn
+from nsbuild.kernel.process import read_small
+from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
+
+from .answers import Handler
+from .answers.machine import Machine, UtsNames
+from .answers.random import Random, RandomDevice, UuidFile
+from .answers.time import Time
+from .births import RETRY_SECONDS, Births
+from .fusefile import Content, FuseFile, Unmounted
+from .initlink import EVENT_EXIT, InitLink, receive_event
+from .listener import Call, Listener
+from .processes import Process, ProcessTable
+from .spin import CHECK_SECONDS, SpinGuard
+from .trace import Trace
+from .vdso import Patch, hook
+
+
+class Rules(NamedTuple):
+    """What the answers depend on: chosen by the user, the same on every machine."""
+
+    rates: Rates = Rates()
+    seed: int = 0
+    global_clock: bool = False
+    names: tuple[str, str, str] = ("", "", "")
+    """release, version and machine of uname."""
+
+
+class Parts(NamedTuple):
+    """What the container's makers hand over."""
+
+    listener_fd: int
+    proc_fd: int
+    link: InitLink
+    events: socket.socket
+    front: socket.socket
+    fuse: dict[str, int]
+    """File name ("random", "urandom", "uuid") -> descriptor of its FUSE connection."""
+    patch: Patch
+    spin: SpinGuard | None
+
+
+FUSE_MODES = {"random": 0o100666, "urandom": 0o100666, "uuid": 0o100444}
+
+
+class Supervisor:
+    """Answers the notified calls of one container until its command ends."""
+
+    def __init__(self, rules: Rules, parts: Parts, trace: Trace) -> None:
+        self.parts = parts
+        self.trace = trace
+        self.epoll = select.epoll()
+        self.listener = Listener(parts.listener_fd)
+        self.table = ProcessTable(parts.proc_fd, self.epoll, trace)
+        self.births = Births(self.table, parts.link, self._parent_of)
+        self.status: int | None = None
+        self.refused: set[Process] = set()
+        clock = GlobalClock(rules.rates) if rules.global_clock else Clock(rules.rates)
+        root = Process(ROOT, ROOT_PID, clock, Stream(root_seed(rules.seed)))
+        root.orphan = True
+        self.table.add(root)
+        self.handlers = self._collect_handlers(rules)
+        self.sources: dict[int, Callable[[], None]] = {
+            parts.events.fileno(): self._init_event,
+            parts.front.fileno(): self._front_event,
+        }
+        self._add_devices()
+        for fd in (*self.sources, parts.listener_fd):
+            self.epoll.register(fd, select.EPOLLIN)
+
+    def _collect_handlers(self, rules: Rules) -> dict[int, Handler]:
+        machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
+        return {
+            **Time(self.table.by_vpid.get).handlers(),
+            **Random().handlers(),
+            **machine.handlers(),
+            NR["arch_prctl"]: self._arch_prctl,
+            NR["fork"]: self.births.request,
+            NR["vfork"]: self.births.request,
+            NR["clone"]: self.births.request,
+        }
+
+    def _add_devices(self) -> None:
+        for name, fd in self.parts.fuse.items():
+            content: Content = (
+                UuidFile(self.table.reader) if name == "uuid" else RandomDevice(self.table.reader)
+            )
+            file = FuseFile(fd, content, FUSE_MODES[name], name)
+            self.sources[fd] = self._device(file)
+
+    def _device(self, file: FuseFile) -> Callable[[], None]:
+        def handle() -> None:
+            try:
+                file.handle()
+            except Unmounted:
+                del self.sources[file.fileno()]
+                self.epoll.unregister(file.fileno())
+
+        return handle
+
+    def run(self) -> int:
+        """Answer until the command has ended; returns its wait status."""
+        listener_fd = self.listener.fd
+        poll = self.epoll.poll
+        spin = self.parts.spin
+        while self.status is None:
+            waiting = self.births.waiting
+            timeout = RETRY_SECONDS if waiting else CHECK_SECONDS if spin is not None else -1
+            ready = poll(timeout)
+            called = False
+            # Ends first: a number may only be trusted once those who had it before are forgotten.
+            for fd, events in ready:
+                if fd == listener_fd:
+                    called = self._listener_ready(events)
+                elif fd in self.table.by_pidfd:
+                    self.births.ended(self.table.ended(fd))
+                else:
+                    self.sources[fd]()
+            if called:
+                self._answer_one()
+            if waiting:
+                self.births.retry()
+            elif not ready and spin is not None:
+                self._look_for_spinner(spin)
+        return self.status
+
+    def _listener_ready(self, events: int) -> bool:
+        if events & select.EPOLLHUP and not events & select.EPOLLIN:
+            # Nobody under the filter is left; init is about to say how the command ended.
+            self.epoll.unregister(self.listener.fd)
+            return False
+        return True
+
+    def _answer_one(self) -> None:
+        call = self.listener.receive()
+        if call is None:
+            return
+        process = self.table.of(call)
+        if process is None:
+            return
+        if call.arch != AUDIT_ARCH:
+            self._refuse_architecture(call, process)
+            return
+        if self.births.in_flight is not None:
+            self.births.called(call.tid)
+        if process.youngest_child is not None or process.older_children:
+            self.table.merge_reaped(process)
+        handler = self.handlers.get(call.nr)
+        if handler is None:
+            raise NsbuildError(
+                f"the profile notifies system call {call.nr}, which nothing answers",
+                "use SCMP_ACT_NOTIFY only for the calls that the default profile notifies",
+            )
+        handler(call, process)
+        if self.trace.enabled:
+            self.trace.call(process.name, process.vpid, call)
+
+    def _arch_prctl(self, call: Call, process: Process) -> None:
+        if call.args[0] & 0xFFFFFFFF == ARCH_SET_FS:
+            hook(call, process, self.parts.patch)
+        else:
+            call.resume()
+
+    def _refuse_architecture(self, call: Call, process: Process) -> None:
+        """A call through another ABI than x86-64's: its caller dies, and we say why once.
+
+        Such programs have a vDSO and clock calls of their own; what is not answered is not let in.
+        SIGSYS is what a filter that kills would send; who survives it is not asked again.
+        """
+        try:
+            program = read_small(f"/proc/{call.tid}/comm").decode(errors="replace").strip()
+        except OSError:
+            program = "a program"
+        if call.valid():
+            again = process in self.refused
+            signal.pidfd_send_signal(process.pidfd, signal.SIGKILL if again else signal.SIGSYS)
+            if not again:
+                self.refused.add(process)
+                warn(
+                    f"killed {program} (process {process.vpid}): it makes 32-bit x86 system calls, "
+                    "which are not answered; use its x86-64 build"
+                )
+        call.fail(errno.ENOSYS)
+
+    def _parent_of(self, process: Process) -> Process | None:
+        for candidate in self.table.by_tid.values():
+            if candidate.youngest_child is process or process in candidate.older_children:
+                return candidate
+        return None
+
+    def _init_event(self) -> None:
+        event = receive_event(self.parts.events)
+        if event is None:
+            raise NsbuildError("the container's init died", "was it killed from outside?")
+        if event.data[:1] == EVENT_EXIT:
+            self.status = int(event.data[1:])
+
+    def _front_event(self) -> None:
+        """The front process passes on a signal for the command."""
+        numbers = self.parts.front.recv(64)
+        if not numbers:
+            # PDEATHSIG ends us as well; either way the command's caller is gone.
+            raise NsbuildError("the process that started the container is gone")
+        for number in numbers:
+            self.parts.link.signal(number)
+
+    def _look_for_spinner(self, spin: SpinGuard) -> None:
+        tid = spin.check(self.listener.received)
+        if tid:
+            process = self.table.by_tid.get(tid)
+            name, vpid = (process.name, process.vpid) if process is not None else ("?", 0)
+            self.trace.line(name, vpid, f"rotated: thread {tid} span for {spin.bound:g} s")

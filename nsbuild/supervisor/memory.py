@@ -1,0 +1,90 @@
+"""A guest's memory, read and written through /proc/PID/mem while it waits in a notified call.
+
+The descriptor pins the address space that was opened, so after one check that the call is still
+alive nothing written can reach a stranger, even if the process number is used again. An exec makes
+a new address space: the exec hook calls `forget`, and an old descriptor whose space is gone answers
+reads with no bytes, on which it is opened afresh. A child that still shares its parent's space
+(vfork, CLONE_VM) is never cached, because its exec leaves the old space alive.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .listener import Call
+
+
+class Memory:
+    """The memory of one process. `cached` tells whether the descriptor may be kept."""
+
+    __slots__ = ("_fd", "cached")
+
+    def __init__(self, cached: bool = True) -> None:
+        self._fd = -1
+        self.cached = cached
+
+    def forget(self) -> None:
+        """Close the descriptor: the process has another address space now, or is gone."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self, call: Call) -> int:
+        self.forget()
+        try:
+            fd = os.open(f"/proc/{call.tid}/mem", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return -1
+        # The number might have changed hands between RECV and open; it has not if the call lives.
+        if not call.valid():
+            os.close(fd)
+            return -1
+        self._fd = fd
+        return fd
+
+    def read(self, call: Call, address: int, size: int) -> bytes:
+        """Up to `size` bytes at `address`; fewer where the mapping ends, none if unreadable."""
+        try:
+            fd = self._fd if self.cached and self._fd >= 0 else self._open(call)
+            data = _pread(fd, size, address)
+            if not data:
+                data = _pread(self._open(call), size, address)
+            return data
+        finally:
+            if not self.cached:
+                self.forget()
+
+    def write(self, call: Call, address: int, data: bytes) -> int:
+        """Write `data`; returns the bytes written, short or 0 where the guest could not write."""
+        try:
+            fd = self._fd if self.cached and self._fd >= 0 else self._open(call)
+            written = _pwrite(fd, data, address)
+            if not written and data:
+                written = _pwrite(self._open(call), data, address)
+            return written
+        finally:
+            if not self.cached:
+                self.forget()
+
+
+# The offset of a pread is signed: the upper half of the address space, which belongs to the kernel,
+# cannot even be asked for, and is as unreadable for the guest.
+_LIMIT = 1 << 63
+
+
+def _pread(fd: int, size: int, address: int) -> bytes:
+    if fd < 0 or address >= _LIMIT:
+        return b""
+    try:
+        return os.pread(fd, size, address)
+    except OSError:
+        return b""
+
+
+def _pwrite(fd: int, data: bytes, address: int) -> int:
+    if fd < 0 or address >= _LIMIT:
+        return 0
+    try:
+        return os.pwrite(fd, data, address)
+    except OSError:
+        return 0

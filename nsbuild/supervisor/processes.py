@@ -1,0 +1,272 @@
+"""The table of guest processes: who made this call, and what became of the children.
+
+A notification names a thread by its number in the supervisor's PID namespace. Numbers are used
+again, so a mapping is only trusted as long as it can be proved: a process's entry goes when its
+pidfd says that it has ended, and a thread that is not its group's leader is checked by tgkill each
+time. A process is recognised at its first call by its number inside the container, which was chosen
+for it at birth.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+
+from nsbuild.determinism.clock import Clock
+from nsbuild.determinism.entropy import Stream
+from nsbuild.determinism.names import child_name
+from nsbuild.kernel.process import is_thread_of, read_small
+
+from .listener import Call
+from .memory import Memory
+from .trace import Trace
+
+
+class Process:
+    """One guest process: its name, clock, stream and children.
+
+    `vpid` is its number in the container, `pid` its number outside (0 until its first call).
+    `cpu` and `children_cpu` are CPU time in nanoseconds, its own and that of reaped children.
+    """
+
+    __slots__ = (
+        "children_cpu",
+        "clock",
+        "cpu",
+        "exec_hook_pending",
+        "forks",
+        "gone",
+        "memory",
+        "name",
+        "older_children",
+        "orphan",
+        "pid",
+        "pidfd",
+        "stream",
+        "threads",
+        "vpid",
+        "youngest_child",
+    )
+
+    def __init__(self, name: str, vpid: int, clock: Clock, stream: Stream) -> None:
+        self.name = name
+        self.vpid = vpid
+        self.clock = clock
+        self.stream = stream
+        self.pid = 0
+        self.pidfd = -1
+        self.threads: set[int] = set()
+        self.cpu = 0
+        self.children_cpu = 0
+        self.forks = 0
+        self.memory = Memory()
+        self.youngest_child: Process | None = None
+        self.older_children: list[Process] = []
+        self.exec_hook_pending = False
+        self.gone = False
+        self.orphan = False
+
+    def bear(self, vpid: int, shares_memory: bool) -> Process:
+        """The child that the process's next fork makes; `commit_birth` counts it."""
+        child = Process(
+            child_name(self.name, self.forks),
+            vpid,
+            self.clock.child(),
+            self.stream.child(self.forks),
+        )
+        child.memory.cached = not shares_memory
+        return child
+
+    def commit_birth(self, child: Process, parent: Process | None) -> None:
+        """Count the fork. `parent` is who may reap the child: not us after CLONE_PARENT."""
+        self.forks += 1
+        if parent is not None:
+            if parent.youngest_child is not None:
+                parent.older_children.append(parent.youngest_child)
+            parent.youngest_child = child
+
+    def absorb(self, child: Process) -> None:
+        """Take over the clock and the CPU time of a reaped child."""
+        self.clock.merge(child.clock)
+        self.children_cpu += child.cpu + child.children_cpu
+
+
+class ProcessTable:
+    """All live processes of the container.
+
+    `proc_fd` is a directory descriptor of the container's /proc: the numbers in it are those inside.
+    """
+
+    def __init__(self, proc_fd: int, epoll: select.epoll, trace: Trace) -> None:
+        self.proc_fd = proc_fd
+        self.epoll = epoll
+        self.trace = trace
+        self.by_tid: dict[int, Process] = {}
+        self.by_vpid: dict[int, Process] = {}
+        self.by_pidfd: dict[int, Process] = {}
+
+    def exists(self, vpid: int) -> bool:
+        """Whether the number is in use in the container: a process, a thread or a zombie."""
+        return os.access(str(vpid), os.F_OK, dir_fd=self.proc_fd)
+
+    def add(self, process: Process) -> None:
+        """Enter a process that is about to be born."""
+        self.by_vpid[process.vpid] = process
+
+    def remove(self, process: Process) -> None:
+        """Drop a process that was never born."""
+        if self.by_vpid.get(process.vpid) is process:
+            del self.by_vpid[process.vpid]
+
+    def of(self, call: Call) -> Process | None:
+        """The process that made `call`, or None if it has ended meanwhile."""
+        tid = call.tid
+        process = self.by_tid.get(tid)
+        if process is not None and (tid == process.pid or is_thread_of(process.pid, tid)):
+            return process
+        return self._identify(tid)
+
+    def reader(self, vtid: int) -> Process | None:
+        """The process with thread `vtid`, a number *inside* the container."""
+        process = self.by_vpid.get(vtid)
+        if process is not None and not process.gone:
+            return process
+        try:
+            tgid = _field(read_small(f"{vtid}/status", self.proc_fd), b"Tgid:")[0]
+        except (OSError, IndexError):
+            return None
+        return self.by_vpid.get(tgid)
+
+    def _identify(self, tid: int) -> Process | None:
+        try:
+            pidfd = os.pidfd_open(tid)
+        except ProcessLookupError:
+            return None
+        except OSError:
+            # EINVAL or ENOENT by kernel version: a thread that does not lead its group.
+            return self._identify_thread(tid)
+        numbers = _field(read_small(f"/proc/self/fdinfo/{pidfd}"), b"NSpid:")
+        if len(numbers) < 2 or numbers[1] < 1:
+            os.close(pidfd)
+            return None
+        process = self.by_vpid.get(numbers[1])
+        if process is None or process.pid:
+            process = self._adopt(tid, numbers[1])
+        process.pid = tid
+        process.pidfd = pidfd
+        self.by_tid[tid] = process
+        self.by_pidfd[pidfd] = process
+        self.epoll.register(pidfd, select.EPOLLIN)
+        return process
+
+    def _identify_thread(self, tid: int) -> Process | None:
+        try:
+            tgid = _field(read_small(f"/proc/{tid}/status"), b"Tgid:")[0]
+        except (OSError, IndexError):
+            return None
+        process = self.by_tid.get(tgid) or self._identify(tgid)
+        if process is not None:
+            process.threads.add(tid)
+            self.by_tid[tid] = process
+        return process
+
+    def _adopt(self, tid: int, vpid: int) -> Process:
+        """A process whose number is not the one chosen for it: a thread had taken that meanwhile.
+
+        It can only be the youngest child of its parent, since one fork is in flight at a time.
+        """
+        ppid = _field(read_small(f"/proc/{tid}/status"), b"PPid:")[0]
+        parent = self.by_tid.get(ppid)
+        child = parent.youngest_child if parent is not None else None
+        if child is None or child.pid:
+            raise AssertionError(f"process {vpid} was never seen to be born")
+        self.remove(child)
+        self.trace.line(child.name, vpid, f"got this number instead of {child.vpid}")
+        child.vpid = vpid
+        self.by_vpid[vpid] = child
+        return child
+
+    def ended(self, pidfd: int) -> Process:
+        """Forget the numbers of a process whose pidfd says that it has ended; returns it."""
+        process = self.by_pidfd.pop(pidfd)
+        self.epoll.unregister(pidfd)
+        del self.by_tid[process.pid]
+        for tid in process.threads:
+            if self.by_tid.get(tid) is process:
+                del self.by_tid[tid]
+        process.threads.clear()
+        process.memory.forget()
+        for child in (process.youngest_child, *process.older_children):
+            if child is not None:
+                self._orphan(child)
+        if process.orphan:
+            self._bury(process)
+        return process
+
+    def _orphan(self, child: Process) -> None:
+        """From here on the container's init reaps `child`, and nobody takes over its clock."""
+        child.orphan = True
+        if child.pidfd >= 0 and child.pidfd not in self.by_pidfd:
+            self._bury(child)
+
+    def _bury(self, process: Process) -> None:
+        if process.pidfd >= 0:
+            os.close(process.pidfd)
+            process.pidfd = -1
+        process.gone = True
+        self.remove(process)
+
+    def reaped(self, process: Process) -> bool:
+        """Whether the process is gone for good: ended and waited for."""
+        if process.gone:
+            return True
+        if process.pidfd < 0:
+            # It never made a notified call, so all that is known of it is its number; if that
+            # belongs to another by now, this one is gone.
+            if self.by_vpid.get(process.vpid) is process and self.exists(process.vpid):
+                return False
+        elif _is_there(process.pidfd):
+            return False
+        if process.pidfd in self.by_pidfd:
+            self.ended(process.pidfd)
+        self._bury(process)
+        return True
+
+    def merge_reaped(self, process: Process) -> None:
+        """Move the clock of `process` up to those of the children it has reaped.
+
+        Which child a wait4(-1) returns first depends on the schedule. What does not is that a
+        program which waits for the child it forked last has reaped that one; older ones (jobs in
+        the background) count as soon as none of them is left.
+        """
+        child = process.youngest_child
+        if child is not None:
+            if not self.reaped(child):
+                return
+            process.youngest_child = None
+            process.absorb(child)
+        older = process.older_children
+        if older and all(map(self.reaped, older)):
+            for child in older:
+                process.absorb(child)
+            older.clear()
+
+
+def _is_there(pidfd: int) -> bool:
+    """Whether a process has not been waited for yet; a zombie still takes signals."""
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _field(text: bytes, key: bytes) -> list[int]:
+    """The numbers behind `key` in a /proc file of `Key: value` lines."""
+    for line in text.splitlines():
+        if line.startswith(key):
+            return [int(word) for word in line[len(key) :].split()]
+    return []

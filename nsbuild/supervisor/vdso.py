@@ -1,0 +1,152 @@
+"""The exec hook: what a fresh program image must not keep from the kernel.
+
+Every libc, and Go, calls arch_prctl(ARCH_SET_FS) once after each exec and before its first clock
+read. While the process waits in that call, its vDSO is overwritten through /proc/PID/mem (which
+writes to private copies of read-only pages): the clock functions become the plain system calls,
+getcpu says 0, and getrandom says ENOSYS, so that the C library falls back to the system call. The
+16 AT_RANDOM bytes of the auxiliary vector, from which stack canaries and Go's maps are seeded, come
+from the process's stream.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from nsbuild.kernel.process import read_small
+from nsbuild.kernel.x86_64 import (
+    ENOSYS_STUB,
+    GETCPU_STUB,
+    JUMP_SIZE,
+    VDSO_CALLS,
+    jump,
+    syscall_stub,
+)
+
+from .listener import Call
+from .processes import Process
+
+AT_SYSINFO_EHDR = 33
+AT_RANDOM = 25
+AT_RANDOM_SIZE = 16
+
+_IMAGE_LIMIT = 1 << 16
+
+_AUXV_ENTRY = struct.Struct("=QQ")
+_SYMBOL = struct.Struct("=IBBHQQ")
+_DT_STRTAB, _DT_SYMTAB, _DT_HASH = 5, 6, 4
+_PT_LOAD, _PT_DYNAMIC = 1, 2
+
+
+class Patch:
+    """The bytes that replace a span of the vDSO: computed once, the same for each program.
+
+    All 64-bit processes of one kernel map the same image, so ours serves as the original.
+    """
+
+    def __init__(self, image: bytes) -> None:
+        functions = {name: place for name, place in _functions(image).items() if name in _STUBS}
+        if not functions:
+            raise AssertionError("this kernel's vDSO has none of the functions that are replaced")
+        self.offset = min(start for start, _ in functions.values())
+        end = max(start + size for start, size in functions.values())
+        code = bytearray(image[self.offset : end])
+        spare, spare_end = _spare_room(functions)
+        for name, (start, size) in functions.items():
+            stub = _STUBS[name]
+            if len(stub) > size:
+                # A function that only jumps elsewhere has no room: it jumps to a stub of ours.
+                if size < JUMP_SIZE or spare + len(stub) > spare_end:
+                    raise AssertionError(f"no room in the vDSO for {name}")
+                code[spare - self.offset : spare - self.offset + len(stub)] = stub
+                stub, spare = jump(start, spare), spare + len(stub)
+            code[start - self.offset : start - self.offset + len(stub)] = stub
+        self.code = bytes(code)
+
+    @classmethod
+    def of_this_kernel(cls) -> Patch:
+        """Read our own vDSO."""
+        start, _ = _auxiliary_vector("self")
+        if not start:
+            raise AssertionError("no vDSO is mapped here")
+        fd = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # The read ends where the mapping does.
+            return cls(os.pread(fd, _IMAGE_LIMIT, start))
+        finally:
+            os.close(fd)
+
+
+_STUBS = {
+    **{name: syscall_stub(number) for name, number in VDSO_CALLS.items()},
+    "__vdso_getcpu": GETCPU_STUB,
+    "__vdso_getrandom": ENOSYS_STUB,
+}
+
+
+def _spare_room(functions: dict[str, tuple[int, int]]) -> tuple[int, int]:
+    """Start and end of what the largest function leaves unused behind its own stub."""
+    name, (start, size) = max(functions.items(), key=lambda item: item[1][1])
+    return start + len(_STUBS[name]), start + size
+
+
+def _functions(image: bytes) -> dict[str, tuple[int, int]]:
+    """Name -> (offset, size) of the dynamic symbols of an ELF64 image as it lies in memory."""
+    (phoff,) = struct.unpack_from("=Q", image, 32)
+    phentsize, phnum = struct.unpack_from("=HH", image, 54)
+    base = dynamic = 0
+    for index in range(phnum):
+        kind, _, offset, address = struct.unpack_from("=IIQQ", image, phoff + index * phentsize)
+        if kind == _PT_LOAD:
+            base = address - offset
+        elif kind == _PT_DYNAMIC:
+            dynamic = offset
+    tags: dict[int, int] = {}
+    for tag, value in struct.iter_unpack("=QQ", image[dynamic : dynamic + 32 * 16]):
+        if not tag:
+            break
+        tags[tag] = value - base
+    # DT_HASH's second word is the number of symbols; the kernel's vDSO has kept it on x86-64.
+    (count,) = struct.unpack_from("=I", image, tags[_DT_HASH] + 4)
+    found = {}
+    for index in range(count):
+        name, _, _, section, value, size = _SYMBOL.unpack_from(
+            image, tags[_DT_SYMTAB] + index * _SYMBOL.size
+        )
+        if section:
+            start = tags[_DT_STRTAB] + name
+            found[image[start : image.index(b"\0", start)].decode()] = (value - base, size)
+    return found
+
+
+def hook(call: Call, process: Process, patch: Patch) -> None:
+    """Answer ARCH_SET_FS: make a fresh image deterministic, then let the call go on."""
+    # An exec may have made a new address space since we last looked.
+    process.memory.forget()
+    process.memory.cached = True
+    vdso, random = _auxiliary_vector(call.tid)
+    fresh = process.exec_hook_pending
+    if vdso and process.memory.read(call, vdso + patch.offset, len(patch.code)) != patch.code:
+        process.memory.write(call, vdso + patch.offset, patch.code)
+        fresh = True
+    if fresh and random:
+        process.memory.write(call, random, process.stream.peek(AT_RANDOM_SIZE))
+    taken = call.resume()
+    process.exec_hook_pending = fresh and not taken
+    if fresh and taken and random:
+        process.stream.advance(AT_RANDOM_SIZE)
+
+
+def _auxiliary_vector(tid: int | str) -> tuple[int, int]:
+    """The addresses of the vDSO and of the AT_RANDOM bytes of a process; 0 where it has none."""
+    vdso = random = 0
+    try:
+        data = read_small(f"/proc/{tid}/auxv")
+    except OSError:
+        return 0, 0
+    for kind, value in _AUXV_ENTRY.iter_unpack(data):
+        if kind == AT_SYSINFO_EHDR:
+            vdso = value
+        elif kind == AT_RANDOM:
+            random = value
+    return vdso, random

@@ -1,0 +1,1 @@
+"""The tests: unit (no privileges), system (runs containers), acceptance (real packages)."""

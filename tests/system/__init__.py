@@ -1,0 +1,1 @@
+"""Tests that run `nsbuild exec` on this machine, as root and as an ordinary user."""

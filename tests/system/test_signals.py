@@ -1,0 +1,83 @@
+"""Signals while notified calls are made: nothing hangs, nothing fails, nothing ticks twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.system.harness import Runner
+
+LIBCS = ("", "-static", "-musl")
+TIMEOUT = 180
+PIPES = (
+    "i=0; while [ $i -lt 1000 ]; do x=$(echo $i | cat | cat); "
+    '[ "$x" = $i ] || echo "$i: $x"; i=$((i+1)); done; echo "$i done"; date +%s'
+)
+
+
+def values(lines: list[str]) -> dict[str, str]:
+    return dict(line.split(" ", 1) for line in lines)
+
+
+@pytest.mark.parametrize("guest", ["storm" + libc for libc in LIBCS], indirect=True)
+def test_alarms_at_5_khz(ns: Runner, guest: str) -> None:
+    """libc's clock calls never fail, and what was read does not depend on the alarms."""
+    seen = values(ns.twice(guest, "alarm", "8000", timeout=TIMEOUT).ok().lines)
+    assert seen["signals"] == "came"
+    assert seen["failed"] == "0"
+
+
+def test_the_alarms_change_nothing(ns: Runner) -> None:
+    """The same reads without a single signal give the same values."""
+    script = """
+import sys, time, os
+for _ in range(300):
+    sys.stdout.write(f"{time.time_ns()} {time.monotonic_ns()} {os.getrandom(24).hex()}\\n")
+"""
+    storm = "import signal\nsignal.signal(signal.SIGALRM, lambda *_: None)\n"
+    start = "signal.setitimer(signal.ITIMER_REAL, 1e-3, 2e-4)\n"
+    stop = "signal.setitimer(signal.ITIMER_REAL, 0)\n"
+    calm = ns.exec("/usr/bin/python3", "-Ic", script, options=["-e", "PYTHONHASHSEED=0"]).ok()
+    stormy = ns.exec(
+        *("/usr/bin/python3", "-Ic", storm + start + script + stop),
+        options=["-e", "PYTHONHASHSEED=0"],
+    )
+    assert stormy.ok().stdout == calm.stdout
+
+
+def test_thousands_of_sigchld(ns: Runner) -> None:
+    seen = ns.twice(ns.guest("storm"), "child", "1500", timeout=TIMEOUT).ok()
+    assert values(seen.lines)["failed"] == "0"
+
+
+def test_sigchld_interrupts_no_call_under_fifo(root: Runner) -> None:
+    """With the supervisor above the guest on one CPU, no child can run between call and answer."""
+    command = (root.guest("storm"), "child", "1500", "count")
+    seen = values(root.exec(*command, options=["--sched=fifo"], timeout=TIMEOUT).ok().lines)
+    assert seen["signals"] == "came"
+    assert seen["interrupted"] == "0"
+
+
+def test_a_brother_that_sends_signals(ns: Runner) -> None:
+    seen = ns.exec(ns.guest("storm"), "kill", "3000", timeout=TIMEOUT).ok()
+    assert values(seen.lines)["failed"] == "0"
+    again = ns.exec(ns.guest("storm"), "kill", "3000", options=["--sched=other"], timeout=TIMEOUT)
+    assert again.ok().lines[-1] == seen.lines[-1]
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_a_thousand_pipelines(ns: Runner, shell: str) -> None:
+    lines = ns.twice(shell, "-c", PIPES, timeout=TIMEOUT).ok().lines
+    assert lines[0] == "1000 done"
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("options", [["--sched=other"], []], ids=["other", "default"])
+def test_go_with_its_preemption_signals(ns: Runner, options: list[str]) -> None:
+    """Go sends itself SIGURG every ten milliseconds of work."""
+    if ns.has("gopure"):
+        ns.twice(ns.guest("gopure"), options=options).ok()
+
+
+@pytest.mark.parametrize("signal", [1, 2, 3, 9, 13, 15, 6, 11])
+def test_the_commands_own_signal_is_its_exit_code(ns: Runner, signal: int) -> None:
+    assert ns.exec("bash", "-c", f"ulimit -c 0; kill -{signal} $$").code == 128 + signal
