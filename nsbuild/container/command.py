@@ -14,6 +14,8 @@ import signal
 import socket
 from typing import NamedTuple, NoReturn
 
+import prctl
+
 from nsbuild.container.cpu import become_guest
 from nsbuild.container.handover import STAGE_EXEC, STAGE_IDS, STAGE_WORKDIR, Handover
 from nsbuild.container.spec import CommandSpec
@@ -49,6 +51,8 @@ def run_command(
     slave: int | None,
 ) -> NoReturn:
     """Become the command; on failure leave errno in `handover` and exit 125, 126 or 127."""
+    # Init's flag came with the fork; with it an unprivileged supervisor may not take our listener.
+    prctl.set_dumpable(1)
     environment = _environment(spec, user)
     _standard_files(spec, slave)
     become_guest(fifo)

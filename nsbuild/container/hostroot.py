@@ -33,6 +33,11 @@ from nsbuild.kernel.mount import (
 FRESH = ("/proc", "/sys", "/dev", "/tmp", "/run")
 """Directories that the container gets its own of."""
 
+SHARED = "/var/tmp"
+"""Where everybody may write although the host's root owns it. An ordinary user's container has no
+number for that owner, and overlayfs copies no directory up whose owner it cannot write down
+(EOVERFLOW); as the top of an overlay it need not be copied."""
+
 PSEUDO = frozenset(
     (
         "autofs",
@@ -223,6 +228,9 @@ def plan_host_root(root: Rootfs, host: Host) -> list[Operation]:
         operations.append(Skeleton(root, path))
         names = host.directories(path)
         pending.extend(os.path.join(path, name) for name in reversed(names))
+    planned = {operation.path for operation in operations if isinstance(operation, Overlay)}
+    if SHARED not in planned | ancestors and host.kind(SHARED) == "directory":
+        operations.append(Overlay(root, SHARED, _attributes(SHARED, mounts)))
     made = host.directories("/")
     operations.extend(MakeDirectory(root, path) for path in FRESH if path.lstrip("/") not in made)
     return operations

@@ -125,7 +125,7 @@ class Supervisor:
         while self.status is None:
             waiting = self.births.waiting
             timeout = RETRY_SECONDS if waiting else CHECK_SECONDS if spin is not None else -1
-            ready = poll(timeout)
+            ready = poll(timeout if waiting else -1, 8)
             called = False
             # Ends first: a number may only be trusted once those who had it before are forgotten.
             for fd, events in ready:

@@ -38,12 +38,12 @@ LAYERS: dict[str, frozenset[str]] = {
 """What each part of the package may import from the others; its own part always."""
 
 SLOW_IMPORTS = frozenset(
-    {"argparse", "asyncio", "dataclasses", "inspect", "json", "logging", "pyroute2", "pyseccomp"}
+    {"asyncio", "dataclasses", "inspect", "json", "logging", "pyroute2", "pyseccomp"}
     | {"subprocess", "tempfile", "typing_extensions", "unittest"}
 )
 """Modules that cost milliseconds each; importing `nsbuild.cli.exec` must not pull them in.
 
-argparse, json and pyseccomp are needed by some runs and belong inside the function that needs them.
+json and pyseccomp are needed by some runs and belong inside the function that needs them.
 """
 
 FORBIDDEN = re.compile(

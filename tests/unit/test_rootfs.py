@@ -196,14 +196,14 @@ def test_host_root_splits_where_mounts_are() -> None:
         **HOST,
         "usr": {"bin": {}},
         "home": {"u": {"disk": {}, "work": {}}, "v": {}},
-        "var": {"lib": {"nfs": {"pipes": {}}}},
+        "var": {"lib": {"nfs": {"pipes": {}}}, "tmp": {}},
     }
     mounts = {"/proc": "proc", "/dev/pts": "devpts", "/home/u/disk": "xfs"}
     mounts["/var/lib/nfs/pipes"] = "rpc_pipefs"
     told = lines(RootSpec("/", writable_cwd="/home/u/work"), FakeHost(tree, mounts))
     assert [line for line in told if "an overlay" in line] == [
         f"mount an overlay over the host's {path} (read-only where overlayfs refuses)"
-        for path in ("/etc", "/home/u/disk", "/home/u/work", "/home/v", "/mnt", "/usr")
+        for path in ("/etc", "/home/u/disk", "/home/u/work", "/home/v", "/mnt", "/usr", "/var/tmp")
     ]
     anew = [line for line in told if line.endswith("anew, with the files in it")]
     assert [line.split()[4] for line in anew] == [
@@ -263,7 +263,8 @@ def test_lock_directory_only_where_var_lock_leads_to_it() -> None:
     made = "make the directory /run/lock (mode 1777)"
     for link in ("-> /run/lock", "-> ../run/lock"):
         assert made in lines(TARGET, with_target({**STANDARD, "var": {"lock": link}}))
-    for lock in ("-> /elsewhere", {}):
+    others: tuple[object, ...] = ("-> /elsewhere", {})
+    for lock in others:
         assert made not in lines(TARGET, with_target({**STANDARD, "var": {"lock": lock}}))
 
 
