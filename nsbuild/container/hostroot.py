@@ -170,6 +170,7 @@ class Skeleton(Operation):
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISLNK(status.st_mode):
                     os.symlink(os.readlink(entry.path), entry.name, dir_fd=there)
+                    copy_owner_and_time(status, entry.name, there)
                 elif stat.S_ISDIR(status.st_mode):
                     os.mkdir(entry.name, 0o755, dir_fd=there)
                     copy_attributes(status, entry.name, there)
@@ -195,15 +196,22 @@ class Skeleton(Operation):
 
 
 def copy_attributes(status: os.stat_result, name: str, dirfd: int) -> None:
-    """Give `name` below `dirfd` the owner, mode and modification time in `status`.
+    """Give `name` below `dirfd`, which is no link, the owner, mode and time in `status`."""
+    copy_owner_and_time(status, name, dirfd)
+    # After the owner, because chown(2) takes the set-user-ID bit away.
+    os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=dirfd)
+
+
+def copy_owner_and_time(status: os.stat_result, name: str, dirfd: int) -> None:
+    """Give `name` below `dirfd` the owner and the modification time in `status`.
 
     An owner that the user namespace has no number for stays ours.
     """
     # EINVAL without a mapping, EPERM for the overflow id.
     with contextlib.suppress(OSError):
         os.chown(name, status.st_uid, status.st_gid, dir_fd=dirfd, follow_symlinks=False)
-    os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=dirfd)
-    os.utime(name, ns=(status.st_mtime_ns, status.st_mtime_ns), dir_fd=dirfd)
+    times = (status.st_mtime_ns, status.st_mtime_ns)
+    os.utime(name, ns=times, dir_fd=dirfd, follow_symlinks=False)
 
 
 def plan_host_root(root: Rootfs, host: Host) -> list[Operation]:

@@ -76,7 +76,10 @@ class MakePrivate(Operation):
 
 
 class Stage(Operation):
-    """Mount the staging tmpfs over `at`, a host directory that nothing else of the plan needs."""
+    """Mount the staging tmpfs over `at`, a host directory that nothing else of the plan needs.
+
+    From here on the process has umask 022: the modes given below are meant as they stand.
+    """
 
     __slots__ = ("at",)
 
@@ -88,6 +91,7 @@ class Stage(Operation):
         return f"mount the staging tmpfs over {self.at} (in the private mount namespace)"
 
     def act(self) -> None:
+        os.umask(0o022)
         tree = new_mount("tmpfs", {"mode": "0755"}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
         attach_on_host(tree, self.at)
         self.root.staging_fd = tree

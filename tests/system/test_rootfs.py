@@ -361,6 +361,34 @@ def test_sys_of_the_host_comes_read_only_and_without_its_mounts(box: Box) -> Non
     assert found[3] == Path("/etc/resolv.conf").read_text() != "nameserver of-the-target\n"
 
 
+def test_the_host_s_resolver_through_a_dangling_link(box: Box) -> None:
+    root = box.target("etc")
+    (root / "etc/resolv.conf").symlink_to("../run/resolver/stub.conf")
+
+    def look(_: RootPlan) -> object:
+        return Path("/run/resolver/stub.conf").read_text()
+
+    text = box.look(RootSpec(str(root), network="host"), look)
+    assert text == Path("/etc/resolv.conf").read_text()
+    assert list((root / "run").iterdir()) == []
+
+
+def test_the_caller_s_umask_hides_nothing(box: Box) -> None:
+    root = box.target()
+
+    def act(plan: RootPlan) -> None:
+        os.umask(0o077)
+        build(plan)
+
+    def look(_: RootPlan) -> object:
+        paths = ("/proc/cpuinfo", "/proc/acpi", "/dev/urandom", "/sys/devices/system/cpu/online")
+        return [oct(os.stat(path).st_mode)[-3:] for path in paths if os.path.exists(path)]
+
+    modes = as_list(box.look(RootSpec(str(root)), look, act))
+    assert set(map(str, modes)) <= {"444", "755"}
+    assert "444" in modes
+
+
 def test_a_partly_hidden_proc_around_us_is_explained(box: Box) -> None:
     def before() -> None:
         mount("none", "/", None, MS_REC | MS_PRIVATE)
