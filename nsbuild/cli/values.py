@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import UTC
 
 from nsbuild.container.spec import Tmpfs, Volume
 from nsbuild.determinism.clock import DEFAULT_EPOCH, NSEC_PER_SEC
@@ -26,7 +27,7 @@ def epoch(option: str, text: str) -> int:
     if digits.isascii() and digits.isdigit():
         seconds = int(digits)
     else:
-        from datetime import datetime, timezone
+        from datetime import datetime
 
         try:
             moment = datetime.fromisoformat(text)
@@ -35,7 +36,7 @@ def epoch(option: str, text: str) -> int:
                 option, text, "not a time", "give seconds since 1970, or 2015-12-22T15:26:18Z"
             ) from None
         if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
+            moment = moment.replace(tzinfo=UTC)
         seconds = int(moment.timestamp())
     if not 0 <= seconds <= _LATEST_EPOCH:
         raise bad(option, text, "out of range", f"0 to {_LATEST_EPOCH} seconds since 1970")

@@ -18,6 +18,7 @@ import prctl
 from nsbuild.container.command import Inheritance
 from nsbuild.container.cpu import CpuClaim
 from nsbuild.container.launch import Prepared, supervise
+from nsbuild.container.nesting import refuse_nesting
 from nsbuild.container.rootfs import created_mountpoints, plan_root
 from nsbuild.container.spec import ContainerSpec
 from nsbuild.container.terminal import RawTerminal, Relay, copy_size
@@ -44,6 +45,7 @@ FORWARDED = frozenset(
 
 def run_container(spec: ContainerSpec) -> int:
     """Run a container to its end; returns the exit code. Raises NsbuildError before it starts."""
+    refuse_nesting()
     claim = CpuClaim(spec.scheduling.cpu)
     maps = plan_id_maps()
     plan = plan_root(spec.root)

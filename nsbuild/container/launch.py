@@ -162,11 +162,6 @@ class Container:
 
     def _filter_error(self) -> NsbuildError:
         number = self._handover.failure
-        if number == errno.EBUSY:
-            return NsbuildError(
-                "cannot supervise: a seccomp listener is installed above us already",
-                "nsbuild cannot run inside nsbuild or a container runtime that uses seccomp notify",
-            )
         reason = os.strerror(number) if number else "its process died"
         return NsbuildError(
             f"cannot install the seccomp filter: {reason}",

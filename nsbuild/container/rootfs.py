@@ -4,8 +4,8 @@
 by the init of the container's PID namespace in its own mount namespace. Afterwards that process is
 in the new root, and the mounts that made it are gone with its mount namespace, however it ends.
 
-What it costs, measured on an idle 2-core virtual machine in a freshly forked process: a target
-directory 2 ms to plan and 2.5 ms to do (52 operations), the host's root 2.4 ms and 5.5 ms (75).
+What it costs, least of nine runs on a busy 2-core virtual machine, freshly forked: a target
+directory 1.8 ms to plan and 2.4 ms to do (52 operations), the host's root 2.4 and 5.4 ms (75).
 Most of the planning is what the first use of a page costs after a fork; a second plan takes 0.3 ms.
 """
 

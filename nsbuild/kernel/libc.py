@@ -1,7 +1,7 @@
 """The C library, loaded once, and the two ways in which we call it.
 
 Python 3.11 has no `unshare`, `mount`, `pivot_root`, `setns` or `seccomp`. Each is bound here or in
-the module of its family exactly once with its prototype, and raises OSError with the kernel's errno.
+the module of its family exactly once with its prototype, and raises OSError with the errno.
 """
 
 from __future__ import annotations

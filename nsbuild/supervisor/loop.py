@@ -8,6 +8,7 @@ asked for) or asks another process (unless the call is a fork).
 from __future__ import annotations
 
 import errno
+import os
 import select
 import signal
 import socket
@@ -19,6 +20,7 @@ from nsbuild.determinism.entropy import Stream, root_seed
 from nsbuild.determinism.names import ROOT, ROOT_PID
 from nsbuild.errors import NsbuildError, warn
 from nsbuild.kernel.process import read_small
+from nsbuild.kernel.timerfd import every
 from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
 
 from .answers import Handler
@@ -59,6 +61,9 @@ class Parts(NamedTuple):
     spin: SpinGuard | None
 
 
+_EVENTS = 8
+"""How many descriptors one turn looks at."""
+
 FUSE_MODES = {"random": 0o100666, "urandom": 0o100666, "uuid": 0o100444}
 
 
@@ -84,6 +89,8 @@ class Supervisor:
             parts.front.fileno(): self._front_event,
         }
         self._add_devices()
+        if parts.spin is not None:
+            self._watch_spinners(parts.spin)
         for fd in (*self.sources, parts.listener_fd):
             self.epoll.register(fd, select.EPOLLIN)
 
@@ -121,26 +128,22 @@ class Supervisor:
         """Answer until the command has ended; returns its wait status."""
         listener_fd = self.listener.fd
         poll = self.epoll.poll
-        spin = self.parts.spin
+        by_pidfd = self.table.by_pidfd
+        births = self.births
         while self.status is None:
-            waiting = self.births.waiting
-            timeout = RETRY_SECONDS if waiting else CHECK_SECONDS if spin is not None else -1
-            ready = poll(timeout if waiting else -1, 8)
             called = False
             # Ends first: a number may only be trusted once those who had it before are forgotten.
-            for fd, events in ready:
+            for fd, events in poll(RETRY_SECONDS if births.waiting else -1, _EVENTS):
                 if fd == listener_fd:
                     called = self._listener_ready(events)
-                elif fd in self.table.by_pidfd:
-                    self.births.ended(self.table.ended(fd))
+                elif fd in by_pidfd:
+                    births.ended(self.table.ended(fd))
                 else:
                     self.sources[fd]()
             if called:
                 self._answer_one()
-            if waiting:
-                self.births.retry()
-            elif not ready and spin is not None:
-                self._look_for_spinner(spin)
+            if births.waiting:
+                births.retry()
         return self.status
 
     def _listener_ready(self, events: int) -> bool:
@@ -162,7 +165,7 @@ class Supervisor:
             return
         if self.births.in_flight is not None:
             self.births.called(call.tid)
-        if process.youngest_child is not None or process.older_children:
+        if process.has_children:
             self.table.merge_reaped(process)
         handler = self.handlers.get(call.nr)
         if handler is None:
@@ -222,6 +225,16 @@ class Supervisor:
             raise NsbuildError("the process that started the container is gone")
         for number in numbers:
             self.parts.link.signal(number)
+
+    def _watch_spinners(self, spin: SpinGuard) -> None:
+        """Look for spinners now and then; a timeout of the loop's own would cost each call more."""
+        timer = every(CHECK_SECONDS)
+
+        def look() -> None:
+            os.read(timer, 8)
+            self._look_for_spinner(spin)
+
+        self.sources[timer] = look
 
     def _look_for_spinner(self, spin: SpinGuard) -> None:
         tid = spin.check(self.listener.received)

@@ -28,6 +28,7 @@ class Process:
 
     `vpid` is its number in the container, `pid` its number outside (0 until its first call).
     `cpu` and `children_cpu` are CPU time in nanoseconds, its own and that of reaped children.
+    `has_children` is false while there is nothing for `ProcessTable.merge_reaped` to look at.
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class Process:
         "exec_hook_pending",
         "forks",
         "gone",
+        "has_children",
         "memory",
         "name",
         "older_children",
@@ -65,6 +67,7 @@ class Process:
         self.older_children: list[Process] = []
         self.exec_hook_pending = False
         self.gone = False
+        self.has_children = False
         self.orphan = False
 
     def bear(self, vpid: int, shares_memory: bool) -> Process:
@@ -85,6 +88,7 @@ class Process:
             if parent.youngest_child is not None:
                 parent.older_children.append(parent.youngest_child)
             parent.youngest_child = child
+            parent.has_children = True
 
     def absorb(self, child: Process) -> None:
         """Take over the clock and the CPU time of a reaped child."""
@@ -95,7 +99,7 @@ class Process:
 class ProcessTable:
     """All live processes of the container.
 
-    `proc_fd` is a directory descriptor of the container's /proc: the numbers in it are those inside.
+    `proc_fd` is a directory descriptor of the container's /proc, whose numbers are those inside.
     """
 
     def __init__(self, proc_fd: int, epoll: select.epoll, trace: Trace) -> None:
@@ -251,6 +255,7 @@ class ProcessTable:
             for child in older:
                 process.absorb(child)
             older.clear()
+        process.has_children = bool(older)
 
 
 def _is_there(pidfd: int) -> bool:

@@ -152,9 +152,11 @@ class Runner:
         """`nsbuild exec [OPTIONS] TARGET ARGV...`.
 
         An ordinary user asks for --sched=other, because SCHED_FIFO would need an allowance and
-        `auto` warns; the tests of --sched itself say otherwise.
+        `auto` warns; the tests of --sched itself say otherwise. `stdin` comes in by -i.
         """
-        defaults = () if self.is_root else ("--sched=other",)
+        defaults = [] if self.is_root else ["--sched=other"]
+        if stdin:
+            defaults.append("-i")
         command = self.command("exec", *defaults, *options, target, *argv)
         return self.outside(command, stdin, env, cwd, timeout)
 

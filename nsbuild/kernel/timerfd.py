@@ -1,0 +1,30 @@
+"""timerfd_create(2), which os has only since Python 3.13."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+from .libc import c_int, c_void_p, check, libc
+
+TFD_NONBLOCK = os.O_NONBLOCK
+TFD_CLOEXEC = os.O_CLOEXEC
+CLOCK_MONOTONIC = 1
+
+_timerfd_create = libc.timerfd_create
+_timerfd_create.argtypes = [c_int, c_int]
+_timerfd_create.restype = c_int
+
+_timerfd_settime = libc.timerfd_settime
+_timerfd_settime.argtypes = [c_int, c_int, c_void_p, c_void_p]
+_timerfd_settime.restype = c_int
+
+
+def every(seconds: float) -> int:
+    """A descriptor that becomes readable every `seconds`; read 8 bytes to reset it."""
+    fd = check(_timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timerfd_create")
+    whole, fraction = divmod(int(seconds * 1_000_000_000), 1_000_000_000)
+    value = ctypes.create_string_buffer(struct.pack("=4q", whole, fraction, whole, fraction))
+    check(_timerfd_settime(fd, 0, ctypes.addressof(value), None), "timerfd_settime")
+    return fd
