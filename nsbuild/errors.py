@@ -45,5 +45,7 @@ class NsbuildError(Exception):
 
 def warn(text: str) -> None:
     """Tell the user something that does not stop us: one line on stderr."""
-    sys.stderr.write(f"nsbuild: {text}\n")
-    sys.stderr.flush()
+    # None where the caller has closed the descriptor.
+    if sys.stderr is not None:
+        sys.stderr.write(f"nsbuild: {text}\n")
+        sys.stderr.flush()

@@ -117,7 +117,7 @@ def container_spec(options: argparse.Namespace) -> ContainerSpec:
     )
     identity = _identity(options)
     return ContainerSpec(
-        root=_root(options, target, identity),
+        root=_root(options, target, identity)._replace(boot_time=epoch),
         command=_command(options, target, epoch),
         scheduling=SchedulingSpec(
             values.cpu("--cpu", options.cpu),

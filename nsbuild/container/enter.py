@@ -12,11 +12,12 @@ import socket
 import time
 from typing import NoReturn
 
-from nsbuild.container.init import FUSE_PATHS, Setup, run_init
+from nsbuild.container.init import Setup, run_init
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel import namespaces as ns
 from nsbuild.kernel.fuse import open_fuse
 from nsbuild.supervisor.initlink import EVENT_MAPS, encode_error, send_event
+from nsbuild.supervisor.loop import SERVED
 
 NAMESPACES = (
     ns.CLONE_NEWNS
@@ -87,7 +88,7 @@ def _open_fuse() -> dict[str, int]:
     """
     fuse: dict[str, int] = {}
     try:
-        for name in FUSE_PATHS:
+        for name in SERVED:
             fuse[name] = open_fuse()
     except OSError:
         return {}

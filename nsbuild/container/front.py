@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import socket
-import sys
 
 import prctl
 
@@ -45,6 +44,7 @@ FORWARDED = frozenset(
 
 def run_container(spec: ContainerSpec) -> int:
     """Run a container to its end; returns the exit code. Raises NsbuildError before it starts."""
+    _have_standard_files()
     refuse_nesting()
     claim = CpuClaim(spec.scheduling.cpu)
     maps = plan_id_maps()
@@ -63,6 +63,16 @@ def run_container(spec: ContainerSpec) -> int:
     finally:
         for path in reversed(left_over):
             _remove_empty(path)
+
+
+def _have_standard_files() -> None:
+    """Open /dev/null for each of the first three descriptors that the caller has closed.
+
+    A socket of ours would get its number otherwise, and lose it to the command's stdin.
+    """
+    while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def _inheritance() -> Inheritance:
@@ -100,8 +110,6 @@ class Front:
         prctl.set_child_subreaper(1)
         terminal, terminal_inner = socket.socketpair() if self._tty else (None, None)
         signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD, signal.SIGWINCH})
-        sys.stdout.flush()
-        sys.stderr.flush()
         self._supervisor = os.fork()
         if self._supervisor == 0:
             self._link.close()

@@ -38,13 +38,7 @@ from nsbuild.supervisor.initlink import (
     encode_error,
     send_event,
 )
-from nsbuild.supervisor.loop import FUSE_MODES
-
-FUSE_PATHS = {
-    "random": "/dev/random",
-    "urandom": "/dev/urandom",
-    "uuid": "/proc/sys/kernel/random/uuid",
-}
+from nsbuild.supervisor.loop import SERVED
 
 DEFERRED_SIGNALS = (
     signal.SIGINT,
@@ -148,14 +142,14 @@ def _serve_devices(setup: Setup) -> None:
     A device that is missing makes a program fail; one that is empty, or the host's, makes it go on
     with something that is not random or not repeatable.
     """
-    for name, path in FUSE_PATHS.items():
+    for name, served in SERVED.items():
         try:
             if name in setup.fuse:
-                mount_fuse_file(setup.fuse[name], path, FUSE_MODES[name])
-            elif name != "uuid":
-                os.unlink(path)
+                mount_fuse_file(setup.fuse[name], served.path, served.mode)
+            elif served.path.startswith("/dev/"):
+                os.unlink(served.path)
         except OSError as error:
-            raise NsbuildError.from_os(f"cannot serve {path}", error) from error
+            raise NsbuildError.from_os(f"cannot serve {served.path}", error) from error
 
 
 def _disguise() -> None:

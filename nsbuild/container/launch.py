@@ -22,7 +22,7 @@ from nsbuild.container.command import Inheritance
 from nsbuild.container.cpu import GUEST_PRIORITY, supervise_on
 from nsbuild.container.enter import enter
 from nsbuild.container.handover import STAGE_IDS, STAGE_WORKDIR, Handover
-from nsbuild.container.init import DEFERRED_SIGNALS, FUSE_PATHS, Setup
+from nsbuild.container.init import DEFERRED_SIGNALS, Setup
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import ContainerSpec
 from nsbuild.container.userns import IdMaps, write_id_maps
@@ -42,7 +42,7 @@ from nsbuild.supervisor.initlink import (
     pair,
     receive_event,
 )
-from nsbuild.supervisor.loop import Parts, Supervisor
+from nsbuild.supervisor.loop import SERVED, Parts, Supervisor
 from nsbuild.supervisor.spin import SpinGuard
 from nsbuild.supervisor.trace import Trace
 from nsbuild.supervisor.vdso import Patch
@@ -84,7 +84,7 @@ class Container:
         ready = self._expect(events, EVENT_READY)
         command = self._expect(events, EVENT_COMMAND)
         listener = self._take_listener(command.pid)
-        fuse = dict(zip(FUSE_PATHS, ready.fds[1:], strict=False))
+        fuse = dict(zip(SERVED, ready.fds[1:], strict=False))
         if not fuse:
             warn(
                 "no /dev/fuse here: /dev/random and /dev/urandom do not exist inside "

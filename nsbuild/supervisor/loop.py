@@ -25,7 +25,8 @@ from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
 
 from .answers import Handler
 from .answers.machine import Machine, UtsNames
-from .answers.random import Random, RandomDevice, UuidFile
+from .answers.procfiles import UptimeFile, UuidFile
+from .answers.random import Random, RandomDevice
 from .answers.time import Time
 from .births import RETRY_SECONDS, Births
 from .fusefile import Content, FuseFile, Unmounted
@@ -56,7 +57,7 @@ class Parts(NamedTuple):
     events: socket.socket
     front: socket.socket
     fuse: dict[str, int]
-    """File name ("random", "urandom", "uuid") -> descriptor of its FUSE connection."""
+    """Name in SERVED -> descriptor of its FUSE connection."""
     patch: Patch
     spin: SpinGuard | None
 
@@ -64,7 +65,29 @@ class Parts(NamedTuple):
 _EVENTS = 8
 """How many descriptors one turn looks at."""
 
-FUSE_MODES = {"random": 0o100666, "urandom": 0o100666, "uuid": 0o100444}
+
+class Served(NamedTuple):
+    """A file that the supervisor serves: its path inside, st_mode, and what it holds."""
+
+    path: str
+    mode: int
+    content: Callable[[Callable[[int], Process | None]], Content]
+
+
+SERVED = {
+    "random": Served("/dev/random", 0o100666, RandomDevice),
+    "urandom": Served("/dev/urandom", 0o100666, RandomDevice),
+    "uuid": Served("/proc/sys/kernel/random/uuid", 0o100444, UuidFile),
+    "uptime": Served("/proc/uptime", 0o100444, UptimeFile),
+}
+
+
+def _root(rules: Rules) -> Process:
+    """The command's process, of which all others descend."""
+    clock = GlobalClock(rules.rates) if rules.global_clock else Clock(rules.rates)
+    root = Process(ROOT, ROOT_PID, clock, Stream(root_seed(rules.seed)))
+    root.orphan = True
+    return root
 
 
 class Supervisor:
@@ -75,14 +98,10 @@ class Supervisor:
         self.trace = trace
         self.epoll = select.epoll()
         self.listener = Listener(parts.listener_fd)
-        self.table = ProcessTable(parts.proc_fd, self.epoll, trace)
+        self.table = ProcessTable(_root(rules), parts.proc_fd, self.epoll, trace)
         self.births = Births(self.table, parts.link, self._parent_of)
         self.status: int | None = None
         self.refused: set[Process] = set()
-        clock = GlobalClock(rules.rates) if rules.global_clock else Clock(rules.rates)
-        root = Process(ROOT, ROOT_PID, clock, Stream(root_seed(rules.seed)))
-        root.orphan = True
-        self.table.add(root)
         self.handlers = self._collect_handlers(rules)
         self.sources: dict[int, Callable[[], None]] = {
             parts.events.fileno(): self._init_event,
@@ -108,10 +127,8 @@ class Supervisor:
 
     def _add_devices(self) -> None:
         for name, fd in self.parts.fuse.items():
-            content: Content = (
-                UuidFile(self.table.reader) if name == "uuid" else RandomDevice(self.table.reader)
-            )
-            file = FuseFile(fd, content, FUSE_MODES[name], name)
+            served = SERVED[name]
+            file = FuseFile(fd, served.content(self.table.reader), served.mode, name)
             self.sources[fd] = self._device(file)
 
     def _device(self, file: FuseFile) -> Callable[[], None]:

@@ -22,6 +22,9 @@ from .listener import Call
 from .memory import Memory
 from .trace import Trace
 
+STRANGERS = 1 << 63
+"""Ordinals from here on belong to processes that no fork of the container made."""
+
 
 class Process:
     """One guest process: its name, clock, stream and children.
@@ -97,17 +100,18 @@ class Process:
 
 
 class ProcessTable:
-    """All live processes of the container.
+    """All live processes of the container, of which `root` is the command.
 
     `proc_fd` is a directory descriptor of the container's /proc, whose numbers are those inside.
     """
 
-    def __init__(self, proc_fd: int, epoll: select.epoll, trace: Trace) -> None:
+    def __init__(self, root: Process, proc_fd: int, epoll: select.epoll, trace: Trace) -> None:
+        self.root = root
         self.proc_fd = proc_fd
         self.epoll = epoll
         self.trace = trace
         self.by_tid: dict[int, Process] = {}
-        self.by_vpid: dict[int, Process] = {}
+        self.by_vpid: dict[int, Process] = {root.vpid: root}
         self.by_pidfd: dict[int, Process] = {}
 
     def exists(self, vpid: int) -> bool:
@@ -178,13 +182,18 @@ class ProcessTable:
     def _adopt(self, tid: int, vpid: int) -> Process:
         """A process whose number is not the one chosen for it: a thread had taken that meanwhile.
 
-        It can only be the youngest child of its parent, since one fork is in flight at a time.
+        It can only be the youngest child of its parent, since one fork is in flight at a time. A
+        process that no fork of the container made (somebody entered from outside and got under the
+        filter) is given a name by its number.
         """
-        ppid = _field(read_small(f"/proc/{tid}/status"), b"PPid:")[0]
-        parent = self.by_tid.get(ppid)
+        ppid = _field(read_small(f"/proc/{tid}/status"), b"PPid:")
+        parent = self.by_tid.get(ppid[0]) if ppid else None
         child = parent.youngest_child if parent is not None else None
         if child is None or child.pid:
-            raise AssertionError(f"process {vpid} was never seen to be born")
+            kin = self.root if parent is None else parent
+            stream = kin.stream.child(STRANGERS + vpid)
+            child = Process(f"?{vpid}", vpid, kin.clock.child(), stream)
+            child.orphan = True
         self.remove(child)
         self.trace.line(child.name, vpid, f"got this number instead of {child.vpid}")
         child.vpid = vpid

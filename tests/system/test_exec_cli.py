@@ -100,6 +100,7 @@ ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "USER": "root",
+    "LOGNAME": "root",
     "SHELL": "/bin/bash",
     "LANG": "C.UTF-8",
     "TZ": "UTC",
@@ -253,7 +254,7 @@ def test_volumes(ns: Runner) -> None:
     source = ns.directory()
     (source / "file").write_text("from the host\n")
     options = ["-v", f"{source}:/mnt:ro", "-v", f"{source}:/opt:rw", "-v", f"{source}:/srv"]
-    script = "cat /mnt/file; echo x >/mnt/no 2>/dev/null || echo refused; echo x >/opt/a; ls /srv"
+    script = "cat /mnt/file; (echo x >/mnt/no) 2>/dev/null || echo refused; echo x >/opt/a; ls /srv"
     seen = ns.exec("sh", "-c", script, options=options).ok().lines
     assert seen == ["from the host", "refused", "a", "file"]
     assert (source / "a").exists()
@@ -273,7 +274,7 @@ def test_tmpfs_option(ns: Runner) -> None:
 
 
 def test_read_only_option(ns: Runner) -> None:
-    script = "echo x >/etc/x 2>/dev/null || echo refused; echo x >/tmp/x && echo tmp"
+    script = "(echo x >/etc/x) 2>/dev/null || echo refused; echo x >/tmp/x && echo tmp"
     assert ns.exec("sh", "-c", script, options=["--read-only"]).ok().lines == ["refused", "tmp"]
 
 
@@ -305,6 +306,14 @@ def test_a_command_by_name_and_by_path(ns: Runner) -> None:
     (cwd / "mine").write_text("#!/bin/sh\necho mine $0 $1\n")
     (cwd / "mine").chmod(0o755)
     assert ns.exec("./mine", "x", cwd=cwd).ok().text == "mine ./mine x\n"
+
+
+def test_a_script_without_a_first_line_is_the_shells(ns: Runner) -> None:
+    """As execvp(3) has it, and so chroot."""
+    cwd = ns.directory()
+    (cwd / "plain").write_text("echo plain $1\n")
+    (cwd / "plain").chmod(0o755)
+    assert ns.exec("./plain", "x", cwd=cwd).ok().text == "plain x\n"
 
 
 def test_debug_prints_the_plan_on_stderr(ns: Runner) -> None:

@@ -110,17 +110,11 @@ def test_command_is_empty_name(refuses: Refusal) -> None:
     refuses(127, "")
 
 
-def test_command_has_no_format_that_the_kernel_knows(refuses: Refusal) -> None:
-    (refuses.cwd / "junk").write_bytes(b"\x7fELF but no more")
-    (refuses.cwd / "junk").chmod(0o755)
-    refuses(126, "./junk", says="junk")
-
-
 def test_script_without_its_interpreter(refuses: Refusal) -> None:
-    """The kernel says ENOENT of a file that is there; the hint names the interpreter."""
+    """The kernel says ENOENT of a file that is there, so the hint has to say why."""
     (refuses.cwd / "script").write_text("#!/no/such/interpreter\n")
     (refuses.cwd / "script").chmod(0o755)
-    refuses(127, "./script", says="/no/such/interpreter")
+    refuses(127, "./script", says="interpreter")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +169,7 @@ def test_no_user_namespaces(refuses: Refusal, ns: Runner) -> None:
     within = (*ns.account.prefix, "unshare", "-Ur", "sh", "-c", forbid, "sh")
     if ns.account.prefix:
         refuses.ns = Runner(account.current()._replace(uid=ns.account.uid), ns.stage)
-    refuses(125, "true", within=within, says="user namespace")
+    refuses(125, "true", options=("--sched=other",), within=within, says="user namespace")
 
 
 def test_within_a_filter_that_has_a_listener(refuses: Refusal, ns: Runner) -> None:

@@ -82,31 +82,6 @@ class RandomDevice:
         return random_ioctl(cmd)
 
 
-class UuidFile:
-    """/proc/sys/kernel/random/uuid: a new random UUID (version 4) for each read from the start."""
-
-    def __init__(self, process_of_pid: Callable[[int], Process | None]) -> None:
-        self.process_of_pid = process_of_pid
-
-    def read(self, pid: int, offset: int, _size: int) -> tuple[bytes, Callable[[], None]]:
-        """36 characters and a newline; nothing behind them."""
-        process = self.process_of_pid(pid)
-        if process is None:
-            raise OSError(errno.EIO, "not a process of the container")
-        if offset:
-            return b"", lambda: None
-        stream = process.stream
-        return format_uuid(stream.peek(16)).encode() + b"\n", lambda: stream.advance(16)
-
-    def write(self, _pid: int, _data: bytes) -> int:
-        """The file is read-only."""
-        return errno.EACCES
-
-    def ioctl(self, _pid: int, _cmd: int, _in_data: bytes) -> Answer:
-        """No file of /proc/sys has any."""
-        return errno.ENOTTY, b""
-
-
 def format_uuid(data: bytes) -> str:
     """16 random bytes as a UUID of version 4, variant 1 (RFC 9562), as lib/uuid.c writes it."""
     raw = bytearray(data)
