@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import UTC
 
 from nsbuild.container.spec import Tmpfs, Volume
 from nsbuild.determinism.clock import DEFAULT_EPOCH, NSEC_PER_SEC
@@ -27,7 +26,7 @@ def epoch(option: str, text: str) -> int:
     if digits.isascii() and digits.isdigit():
         seconds = int(digits)
     else:
-        from datetime import datetime
+        from datetime import UTC, datetime
 
         try:
             moment = datetime.fromisoformat(text)

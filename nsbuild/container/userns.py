@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 from typing import NamedTuple
 
 from nsbuild.errors import NsbuildError
@@ -48,7 +47,7 @@ def plan_id_maps() -> IdMaps:
         return IdMaps(_own_ids("uid"), _own_ids("gid"), False)
     uid, gid = os.geteuid(), os.getegid()
     ranges = _subordinate("/etc/subuid", uid), _subordinate("/etc/subgid", uid)
-    if all(ranges) and shutil.which("newuidmap") and shutil.which("newgidmap"):
+    if all(ranges) and _installed("newuidmap") and _installed("newgidmap"):
         uids, gids = (
             IdMap(((0, own, 1), *_stack(lent)))
             for own, lent in zip((uid, gid), ranges, strict=True)
@@ -77,6 +76,10 @@ def write_id_maps(maps: IdMaps, pid: int) -> None:
         _write(f"/proc/{pid}/gid_map", maps.gids.text())
     except OSError as error:
         raise NsbuildError.from_os("cannot map user ids", error) from error
+
+
+def _installed(program: str) -> bool:
+    return any(os.access(os.path.join(place, program), os.X_OK) for place in os.get_exec_path())
 
 
 def _own_ids(kind: str) -> IdMap:

@@ -44,27 +44,29 @@ class Memory:
 
     def read(self, call: Call, address: int, size: int) -> bytes:
         """Up to `size` bytes at `address`; fewer where the mapping ends, none if unreadable."""
+        if self._fd >= 0:
+            data = _pread(self._fd, size, address)
+            if data:
+                return data
         try:
-            fd = self._fd if self.cached and self._fd >= 0 else self._open(call)
-            data = _pread(fd, size, address)
-            if not data:
-                data = _pread(self._open(call), size, address)
-            return data
+            return _pread(self._open(call), size, address)
         finally:
-            if not self.cached:
-                self.forget()
+            self._drop_uncached()
 
     def write(self, call: Call, address: int, data: bytes) -> int:
         """Write `data`; returns the bytes written, short or 0 where the guest could not write."""
+        if self._fd >= 0:
+            written = _pwrite(self._fd, data, address)
+            if written:
+                return written
         try:
-            fd = self._fd if self.cached and self._fd >= 0 else self._open(call)
-            written = _pwrite(fd, data, address)
-            if not written and data:
-                written = _pwrite(self._open(call), data, address)
-            return written
+            return _pwrite(self._open(call), data, address)
         finally:
-            if not self.cached:
-                self.forget()
+            self._drop_uncached()
+
+    def _drop_uncached(self) -> None:
+        if not self.cached:
+            self.forget()
 
 
 # The offset of a pread is signed: the upper half of the address space, which belongs to the kernel,
