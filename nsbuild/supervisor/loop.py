@@ -152,7 +152,7 @@ class Supervisor:
             # Ends first: a number may only be trusted once those who had it before are forgotten.
             for fd, events in poll(RETRY_SECONDS if births.waiting else -1, _EVENTS):
                 if fd == listener_fd:
-                    called = self._listener_ready(events)
+                    called = events == select.EPOLLIN or self._listener_ready(events)
                 elif fd in by_pidfd:
                     births.ended(self.table.ended(fd))
                 else:

@@ -19,10 +19,14 @@ _NAMES = {number: name for name, number in NR.items()}
 
 
 class Trace:
-    """An open trace file, or nothing at all when `path` is None."""
+    """An open trace file, or nothing at all when `path` is None.
+
+    `enabled` tells callers whether to format a line at all.
+    """
 
     def __init__(self, path: str | None) -> None:
         self.path = path
+        self.enabled = path is not None
         self._lines: list[str] = []
         self._size = 0
         self._fd = -1
@@ -33,11 +37,6 @@ class Trace:
                 )
             except OSError as error:
                 raise NsbuildError.from_os(f"cannot write the trace {path}", error) from error
-
-    @property
-    def enabled(self) -> bool:
-        """Whether anything is recorded; callers ask before they format a line."""
-        return self._fd >= 0
 
     def line(self, name: str, pid: int, what: str) -> None:
         """Record one event of process `name`."""

@@ -100,7 +100,7 @@ class Time:
 
     def clock_gettime(self, call: Call, process: Process) -> None:
         """clock_gettime(2)."""
-        which = signed32(call.args[0])
+        which = call.args[0] & 0xFFFFFFFF
         clock = process.clock
         owner: Process | None = process
         if which in WALL_CLOCKS:
@@ -108,7 +108,7 @@ class Time:
         elif which in MONOTONIC_CLOCKS:
             value = clock.next_monotonic()
         else:
-            owner = self._cpu_clock_owner(which, process)
+            owner = self._cpu_clock_owner(signed32(which), process)
             if owner is None:
                 call.fail(errno.EINVAL)
                 return

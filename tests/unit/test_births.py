@@ -1,0 +1,187 @@
+"""Births against a model of the kernel: whatever the schedule, names and numbers are the same.
+
+The model runs programs that fork and call; each turn a schedule picks who runs next. A fork asks,
+is resumed at some later turn, and takes the number behind the namespace's counter, or fails, or is
+restarted by a signal, as the schedule says.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nsbuild.determinism.clock import Clock, Rates
+from nsbuild.determinism.entropy import Stream, root_seed
+from nsbuild.kernel.x86_64 import NR
+from nsbuild.supervisor.births import Births
+from nsbuild.supervisor.listener import Call, Listener
+from nsbuild.supervisor.processes import Process, ProcessTable
+from nsbuild.supervisor.trace import Trace
+
+FORK, CALL = "fork", "call"
+
+
+class Kernel:
+    """The process numbers of one namespace."""
+
+    def __init__(self) -> None:
+        self.cursor = 2
+        self.used = {1, 2}
+
+    def set_last_pid(self, pid: int) -> None:
+        self.cursor = pid
+
+    def last_pid(self) -> int:
+        return self.cursor
+
+    def allocate(self) -> int:
+        self.cursor += 1
+        while self.cursor in self.used:
+            self.cursor += 1
+        self.used.add(self.cursor)
+        return self.cursor
+
+
+class Table(ProcessTable):
+    """The real table, but numbers are looked up in the model."""
+
+    def __init__(self, root: Process, kernel: Kernel, epoll: select.epoll) -> None:
+        super().__init__(root, -1, epoll, Trace(None))
+        self.kernel = kernel
+
+    def exists(self, vpid: int) -> bool:
+        return vpid in self.kernel.used
+
+
+class Asked(Call):
+    """A fork that remembers whether it was let go."""
+
+    def __init__(self, tid: int) -> None:
+        super().__init__(Listener.__new__(Listener), (0, tid, 0, NR["fork"], 0, 0, *(0,) * 6))
+        self.resumed = False
+        self.failed = 0
+
+    def resume(self) -> bool:
+        self.resumed = True
+        return True
+
+    def fail(self, number: int) -> bool:
+        self.failed = number
+        return True
+
+
+class Running:
+    """A process of the model: what is left of its program and the fork it waits in."""
+
+    def __init__(self, process: Process, depth: int, forks: int) -> None:
+        self.process = process
+        self.tid = process.vpid
+        self.depth = depth
+        self.left = [FORK, CALL] * forks
+        self.fork: Asked | None = None
+
+
+class Machine:
+    """Runs the same tree of processes under the schedule that `random` makes."""
+
+    def __init__(self, random: Random, disturbed: bool) -> None:
+        self.random = random
+        self.disturbed = disturbed
+        self.kernel = Kernel()
+        root = Process("1", 2, Clock(Rates()), Stream(root_seed(0)))
+        self.epoll = select.epoll()
+        self.table = Table(root, self.kernel, self.epoll)
+        self.births = Births(self.table, self.kernel, lambda _: None)
+        self.running = [Running(root, 3, 3)]
+        self.seen: dict[str, tuple[int, bytes]] = {}
+
+    def run(self) -> dict[str, tuple[int, bytes]]:
+        """Name -> (number, stream seed) of every process there ever was."""
+        while True:
+            able = [r for r in self.running if r.left and (r.fork is None or r.fork.resumed)]
+            if not able:
+                break
+            self.turn(self.random.choice(able))
+            self.births.retry()
+        self.epoll.close()
+        assert not self.births.waiting
+        return self.seen
+
+    def turn(self, running: Running) -> None:
+        if running.fork is not None:
+            self.finish_fork(running, running.fork)
+            return
+        self.births.called(running.tid)
+        if running.left[0] == FORK:
+            running.fork = Asked(running.tid)
+            self.births.request(running.fork, running.process)
+        else:
+            running.left.pop(0)
+
+    def finish_fork(self, running: Running, fork: Asked) -> None:
+        running.fork = None
+        if self.disturbed and self.random.random() < 0.2:
+            return  # restarted by a signal, or failed and tried again: the program asks once more
+        running.left.pop(0)
+        number = self.kernel.allocate()
+        child = self.table.by_vpid[number]
+        self.seen[child.name] = (number, child.stream.seed)
+        if running.depth:
+            self.running.append(Running(child, running.depth - 1, self.random_free_forks(child)))
+
+    @staticmethod
+    def random_free_forks(child: Process) -> int:
+        return 1 + len(child.name) % 3
+
+
+@given(st.integers(), st.booleans())
+def test_no_schedule_changes_a_name_a_number_or_a_stream(seed: int, disturbed: bool) -> None:
+    reference = Machine(Random(0), disturbed=False).run()
+    assert len(reference) > 20
+    assert Machine(Random(seed), disturbed).run() == reference
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    machine = Machine(Random(0), disturbed=False)
+    yield machine
+    machine.epoll.close()
+
+
+def test_the_second_fork_waits_for_the_first(machine: Machine) -> None:
+    parent = machine.running[0]
+    first, second = Asked(parent.tid), Asked(99)
+    machine.births.request(first, parent.process)
+    other = Process("1.9", 99, Clock(Rates()), Stream(root_seed(9)))
+    machine.births.request(second, other)
+    assert first.resumed
+    assert not second.resumed
+    machine.kernel.allocate()
+    machine.births.retry()
+    assert second.resumed
+
+
+def test_a_process_that_ends_in_its_fork_holds_nobody_up(machine: Machine) -> None:
+    parent = machine.running[0]
+    machine.births.request(Asked(parent.tid), parent.process)
+    waiting = Asked(99)
+    machine.births.request(waiting, Process("1.9", 99, Clock(Rates()), Stream(root_seed(9))))
+    machine.births.ended(parent.process)
+    machine.births.retry()
+    assert waiting.resumed
+    assert parent.process.forks == 0
+
+
+def test_no_free_number_is_the_kernels_error(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Table, "exists", lambda *_: True)
+    asked = Asked(2)
+    machine.births.request(asked, machine.running[0].process)
+    assert os.strerror(asked.failed) == "Resource temporarily unavailable"
