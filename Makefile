@@ -16,7 +16,7 @@ MAN_PAGES := $(patsubst docs/man/%.md,.cache/man/%,$(wildcard docs/man/*.md))
 # (C, i386, musl, Go), the demo's package and the man pages.
 PACKAGES := \
   bubblewrap build-essential busybox-static ca-certificates debhelper dpkg-dev e2fsprogs fakeroot \
-  gcc gcc-multilib golang-go iproute2 libc6-dev libcap-dev libseccomp2 make man-db mmdebstrap \
+  gcc gcc-multilib git golang-go iproute2 libc6-dev libcap-dev libseccomp2 make man-db mmdebstrap \
   musl-tools openssl pandoc perl procps psmisc python3 python3-dev python3-venv shellcheck strace \
   sudo uidmap util-linux uuid-runtime zip
 
@@ -52,7 +52,7 @@ $(STAMP): pyproject.toml
 	  echo "setup: no Python >= 3.11 with venv found (tried: $(PYTHONS))" >&2; exit 1; fi; \
 	if [ ! -x $(PY) ]; then echo "setup: a venv in $(VENV), by $$python"; "$$python" -m venv $(VENV); fi; \
 	echo "setup: pip installs nsbuild (editable) and the test tools into $(VENV)"; \
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[test]'
 	@touch $@
 
 demo: $(STAMP) ## build Debian's hello and an unreproducible project twice and compare

@@ -13,8 +13,8 @@ import socket
 
 from nsbuild.container.spec import SchedulingSpec
 from nsbuild.errors import NsbuildError, warn
+from nsbuild.supervisor.initpriority import PRIORITY
 
-SUPERVISOR_PRIORITY = 20
 GUEST_PRIORITY = 10
 GUEST_NICE = 7
 """How much worse the guest's nice value is where SCHED_FIFO cannot be had; 5 to 10 was measured."""
@@ -64,10 +64,10 @@ def supervise_on(cpu: int, spec: SchedulingSpec) -> bool:
     if spec.policy == "other":
         return False
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(SUPERVISOR_PRIORITY))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     except PermissionError as error:
         hint = (
-            f"allow it with a line '* - rtprio {SUPERVISOR_PRIORITY}' "
+            f"allow it with a line '* - rtprio {PRIORITY}' "
             "in /etc/security/limits.d/nsbuild.conf and a new login"
         )
         if spec.policy == "fifo":

@@ -25,6 +25,7 @@ from nsbuild.container.userns import plan_id_maps
 from nsbuild.errors import EXIT_OURS, warn
 from nsbuild.kernel.seccomp import Program
 from nsbuild.seccomp import compiled
+from nsbuild.supervisor.initpriority import InitPriority
 from nsbuild.supervisor.trace import Trace
 
 SI_KERNEL = 0x80
@@ -56,7 +57,9 @@ def run_container(spec: ContainerSpec) -> int:
             warn(line)
     if maps.warning:
         warn(maps.warning)
-    prepared = Prepared(spec, plan, maps, program, Trace(spec.trace), claim.cpu, _inheritance())
+    prepared = Prepared(
+        spec, plan, maps, program, Trace(spec.trace), claim.cpu, _inheritance(), InitPriority()
+    )
     left_over = created_mountpoints(spec.root)
     try:
         return Front(prepared).run()
@@ -147,6 +150,8 @@ class Front:
                 return False
             if pid == self._supervisor:
                 self._status = status
+                # One that was killed may have left init raised, which then must not reap.
+                self._prepared.priority.lower_init()
 
     def _relay(self, terminal: socket.socket) -> None:
         """Drive the container's terminal until the supervisor has ended."""

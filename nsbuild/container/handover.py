@@ -8,9 +8,10 @@ descriptor with pidfd_getfd(2). The same page carries the errno of an exec that 
 
 from __future__ import annotations
 
-import mmap
 import select
 import time
+
+from nsbuild.kernel.sharedmem import SharedWords
 
 LOOK_SECONDS = 0.0001
 
@@ -25,8 +26,7 @@ class Handover:
     """Shared between the supervisor and its descendants; all fields start as 0."""
 
     def __init__(self) -> None:
-        self._page = mmap.mmap(-1, mmap.PAGESIZE)
-        self._words = memoryview(self._page).cast("I")
+        self._words = SharedWords().words
 
     def offer(self, fd: int) -> None:
         """Called under the filter: offer `fd` and return when it has been taken."""

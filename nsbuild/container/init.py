@@ -21,23 +21,28 @@ from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import CommandSpec, RootSpec
 from nsbuild.container.terminal import copy_size
 from nsbuild.container.users import User, find_user
+from nsbuild.determinism.names import next_free
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.fuse import mount_fuse_file
 from nsbuild.kernel.namespaces import link_up, setdomainname
 from nsbuild.kernel.seccomp import Program
 from nsbuild.kernel.tty import open_pty
 from nsbuild.supervisor.initlink import (
+    BORN,
     EVENT_EXIT,
     EVENT_INIT,
     EVENT_READY,
-    GET_LAST_PID,
+    EXISTS,
+    NO,
     REQUEST,
-    SET_LAST_PID,
+    RESERVE,
     SIGNAL,
     UTS_NAMES,
+    YES,
     encode_error,
     send_event,
 )
+from nsbuild.supervisor.initpriority import InitPriority
 from nsbuild.supervisor.loop import SERVED
 
 DEFERRED_SIGNALS = (
@@ -51,6 +56,10 @@ DEFERRED_SIGNALS = (
     signal.SIGPIPE,
 )
 """Signals of the terminal reach the whole foreground group: they are the command's, not ours."""
+
+
+RETRY_MILLISECONDS = 1
+"""How soon to try again to reap, when the supervisor had raised us."""
 
 
 class Setup(NamedTuple):
@@ -68,6 +77,7 @@ class Setup(NamedTuple):
     """Where the master of the pseudo-terminal goes; None without -t."""
     fuse: dict[str, int]
     handover: Handover
+    priority: InitPriority
 
 
 def run_init(setup: Setup) -> NoReturn:
@@ -91,6 +101,7 @@ def run_init(setup: Setup) -> NoReturn:
             )
         if slave is not None:
             os.close(slave)
+        setup.priority.lower_self()
         status = Init(setup, command).run()
         send_event(setup.events, EVENT_EXIT + str(status).encode())
     except NsbuildError as error:
@@ -168,6 +179,7 @@ class Init:
 
     def __init__(self, setup: Setup, command: int) -> None:
         self._requests = setup.requests
+        self._priority = setup.priority
         self._last_pid_fd = setup.plan.ns_last_pid_fd
         self._command = command
         self._status: int | None = None
@@ -180,27 +192,36 @@ class Init:
         poll = select.poll()
         poll.register(wake, select.POLLIN)
         poll.register(self._requests, select.POLLIN)
-        self._reap()
+        unreaped = not self._reap()
         while self._status is None:
-            for fd, _ in poll.poll():
+            for fd, _ in poll.poll(RETRY_MILLISECONDS if unreaped else None):
                 if fd == wake:
                     os.read(wake, 4096)
-                    self._reap()
+                    unreaped = True
                 else:
                     self._serve()
+            if unreaped:
+                unreaped = not self._reap()
         return self._status
 
-    def _reap(self) -> None:
-        """Wait for the command and for every orphan that the kernel has given to us."""
-        while True:
-            try:
+    def _reap(self) -> bool:
+        """Wait for the command and for every orphan that the kernel has given to us.
+
+        False if that has to be done a little later, because we are raised at this moment.
+        """
+        if not self._priority.begin_reaping():
+            return False
+        try:
+            while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if pid == self._command:
-                self._status = status
+                if pid == 0:
+                    return True
+                if pid == self._command:
+                    self._status = status
+        except ChildProcessError:
+            return True
+        finally:
+            self._priority.end_reaping()
 
     def _serve(self) -> None:
         message = self._requests.recv(REQUEST.size)
@@ -210,20 +231,42 @@ class Init:
         self._requests.send(self._answer(what, value))
 
     def _answer(self, what: bytes, value: int) -> bytes:
-        if what == SET_LAST_PID:
-            os.pwrite(self._last_pid_fd, str(value).encode(), 0)
-            return b"."
-        if what == GET_LAST_PID:
-            return os.pread(self._last_pid_fd, 32, 0).strip()
+        if what == RESERVE:
+            return str(self._reserve(value)).encode()
+        if what == BORN:
+            # A process that was born and has gone already has moved the counter all the same.
+            last = int(os.pread(self._last_pid_fd, 32, 0))
+            return YES if last != value - 1 or exists(value) else NO
+        if what == EXISTS:
+            return YES if exists(value) else NO
         if what == UTS_NAMES:
             return f"{os.uname().nodename}\0{_domainname()}".encode()
         if what == SIGNAL:
             try:
                 os.kill(self._command, value)
             except ProcessLookupError:
-                return b"!"
-            return b"."
+                return NO
+            return YES
         raise OSError(errno.EPROTO, f"request {what!r}")
+
+    def _reserve(self, wish: int) -> int:
+        try:
+            pid = next_free(wish, exists)
+        except LookupError:
+            return 0
+        os.pwrite(self._last_pid_fd, str(pid - 1).encode(), 0)
+        return pid
+
+
+def exists(pid: int) -> bool:
+    """Whether `pid` is the number of a process, a thread or a zombie here."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _domainname() -> str:

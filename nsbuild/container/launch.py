@@ -42,6 +42,7 @@ from nsbuild.supervisor.initlink import (
     pair,
     receive_event,
 )
+from nsbuild.supervisor.initpriority import InitPriority
 from nsbuild.supervisor.loop import SERVED, Parts, Supervisor
 from nsbuild.supervisor.spin import SpinGuard
 from nsbuild.supervisor.trace import Trace
@@ -58,6 +59,7 @@ class Prepared(NamedTuple):
     trace: Trace
     cpu: int
     inheritance: Inheritance
+    priority: InitPriority
 
 
 class Container:
@@ -76,11 +78,14 @@ class Container:
         """Run the container to its end; returns the exit code."""
         prepared = self._prepared
         fifo = supervise_on(prepared.cpu, prepared.spec.scheduling)
+        if fifo:
+            prepared.priority.use_fifo()
         patch = Patch.of_this_kernel()
         events, requests = self._fork(fifo)
         self._expect(events, EVENT_MAPS, lambda e: write_id_maps(prepared.maps, e.pid))
         requests.send(b".")
         self._init_pid = self._expect(events, EVENT_INIT).pid
+        prepared.priority.set_pid(self._init_pid)
         ready = self._expect(events, EVENT_READY)
         command = self._expect(events, EVENT_COMMAND)
         listener = self._take_listener(command.pid)
@@ -93,7 +98,15 @@ class Container:
         bound = prepared.spec.scheduling.spin_bound
         spin = SpinGuard(int(ready.data[1:]), bound, GUEST_PRIORITY) if fifo else None
         parts = Parts(
-            listener, ready.fds[0], InitLink(requests), events, self._front, fuse, patch, spin
+            listener,
+            ready.fds[0],
+            InitLink(requests, prepared.priority),
+            prepared.priority,
+            events,
+            self._front,
+            fuse,
+            patch,
+            spin,
         )
         supervisor = Supervisor(prepared.spec.rules, parts, prepared.trace)
         self._handover.taken()
@@ -120,6 +133,7 @@ class Container:
             terminal=self._terminal,
             fuse={},
             handover=self._handover,
+            priority=prepared.priority,
         )
         if os.fork() == 0:
             events.close()

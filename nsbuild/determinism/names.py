@@ -31,12 +31,8 @@ def preferred_pid(name: str) -> int:
     return FIRST_PID + int.from_bytes(digest[:8], "big") % (PID_LIMIT - FIRST_PID)
 
 
-def choose_pid(name: str, taken: Callable[[int], bool]) -> int:
-    """The preferred number of `name`, or the next that is not `taken`.
-
-    Raises LookupError when every number is.
-    """
-    wish = preferred_pid(name)
+def next_free(wish: int, taken: Callable[[int], bool]) -> int:
+    """The number `wish`, or the next that is not `taken`; LookupError when every number is."""
     span = PID_LIMIT - FIRST_PID
     for distance in range(span):
         pid = FIRST_PID + (wish - FIRST_PID + distance) % span

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from nsbuild.determinism.names import choose_pid
+from nsbuild.determinism.names import preferred_pid
 from nsbuild.kernel.namespaces import CLONE_PARENT, CLONE_VM
 from nsbuild.kernel.x86_64 import NR
 
@@ -26,13 +26,16 @@ RETRY_SECONDS = 0.001
 
 
 class Numbers(Protocol):
-    """Access to ns_last_pid of the container's PID namespace, from the inside."""
+    """The container's process numbers, from the inside; see supervisor.initlink."""
 
-    def set_last_pid(self, pid: int) -> None:
-        """Make the next process `pid` + 1."""
+    def reserve(self, wish: int) -> int:
+        """Make the next number `wish` or the next free one; 0 if there is none."""
 
-    def last_pid(self) -> int:
-        """The number handed out last."""
+    def born(self, pid: int) -> bool:
+        """Whether the reserved number `pid` has been handed out since."""
+
+    def exists(self, pid: int) -> bool:
+        """Whether a number is in use."""
 
 
 class Birth(NamedTuple):
@@ -86,7 +89,8 @@ class Births:
         if birth is None:
             return True
         child = birth.child
-        if child.pid or self.table.exists(child.vpid) or self.numbers.last_pid() != child.vpid - 1:
+        if child.pid or self.numbers.born(child.vpid):
+            child.born = True
             self.in_flight = None
             return True
         return False
@@ -105,12 +109,10 @@ class Births:
         flags = call.args[0] if call.nr == NR["clone"] else 0
         shares_memory = call.nr == NR["vfork"] or bool(flags & CLONE_VM)
         child = process.bear(0, shares_memory)
-        try:
-            child.vpid = choose_pid(child.name, self.table.exists)
-        except LookupError:
+        child.vpid = self.numbers.reserve(preferred_pid(child.name))
+        if not child.vpid:
             call.fail(errno.EAGAIN)
             return
-        self.numbers.set_last_pid(child.vpid - 1)
         if not call.resume():
             return
         parent = self.parent_of(process) if flags & CLONE_PARENT else process

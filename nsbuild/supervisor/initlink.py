@@ -13,12 +13,15 @@ from collections.abc import Iterable
 
 from nsbuild.errors import NsbuildError
 
+from .initpriority import InitPriority
+
 REQUEST = struct.Struct("=ci")
-SET_LAST_PID = b"P"
-GET_LAST_PID = b"p"
+RESERVE = b"P"
+BORN = b"B"
+EXISTS = b"E"
 UTS_NAMES = b"U"
 SIGNAL = b"S"
-RESIZE = b"W"
+YES, NO = b"y", b"n"
 
 EVENT_MAPS = b"M"
 """The child is in its user namespace and waits for its id maps."""
@@ -88,25 +91,40 @@ def send_event(events: socket.socket, data: bytes, fds: Iterable[int] = ()) -> N
 
 
 class InitLink:
-    """The supervisor's end of `requests`: things only a process inside can do."""
+    """The supervisor's end of `requests`: things only a process inside can do.
 
-    def __init__(self, requests: socket.socket) -> None:
+    Also things that a process outside had better not do: looking a number up in /proc can loop on
+    a dying process's entries (see nsbuild.supervisor.initpriority); kill(2) cannot.
+    """
+
+    def __init__(self, requests: socket.socket, priority: InitPriority) -> None:
         self._requests = requests
+        self._priority = priority
 
     def _ask(self, what: bytes, value: int = 0) -> bytes:
-        self._requests.send(REQUEST.pack(what, value))
-        reply = self._requests.recv(LIMIT)
+        raised = self._priority.raise_init()
+        try:
+            self._requests.send(REQUEST.pack(what, value))
+            reply = self._requests.recv(LIMIT)
+        except (BrokenPipeError, ConnectionResetError, ProcessLookupError):
+            reply = b""
+        if raised:
+            self._priority.lower_init()
         if not reply:
-            raise NsbuildError("the container's init is gone")
+            raise NsbuildError("the container's init is gone", "was it killed from outside?")
         return reply
 
-    def set_last_pid(self, pid: int) -> None:
-        """Make the next process number in the container `pid` + 1."""
-        self._ask(SET_LAST_PID, pid)
+    def reserve(self, wish: int) -> int:
+        """Make the next process number in the container `wish`, or the next free one; 0 if none."""
+        return int(self._ask(RESERVE, wish))
 
-    def last_pid(self) -> int:
-        """The process number that the container's kernel handed out last."""
-        return int(self._ask(GET_LAST_PID))
+    def born(self, pid: int) -> bool:
+        """Whether the reserved number `pid` has been handed out since."""
+        return self._ask(BORN, pid) == YES
+
+    def exists(self, pid: int) -> bool:
+        """Whether a number is in use in the container: a process, a thread or a zombie."""
+        return self._ask(EXISTS, pid) == YES
 
     def uts_names(self) -> tuple[str, str]:
         """Host and domain name in the container's UTS namespace."""

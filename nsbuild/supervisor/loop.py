@@ -31,6 +31,7 @@ from .answers.time import Time
 from .births import RETRY_SECONDS, Births
 from .fusefile import Content, FuseFile, Unmounted
 from .initlink import EVENT_EXIT, InitLink, receive_event
+from .initpriority import InitPriority
 from .listener import Call, Listener
 from .processes import Process, ProcessTable
 from .spin import CHECK_SECONDS, SpinGuard
@@ -54,6 +55,7 @@ class Parts(NamedTuple):
     listener_fd: int
     proc_fd: int
     link: InitLink
+    priority: InitPriority
     events: socket.socket
     front: socket.socket
     fuse: dict[str, int]
@@ -98,7 +100,7 @@ class Supervisor:
         self.trace = trace
         self.epoll = select.epoll()
         self.listener = Listener(parts.listener_fd)
-        self.table = ProcessTable(_root(rules), parts.proc_fd, self.epoll, trace)
+        self.table = ProcessTable(_root(rules), parts.link.exists, parts.proc_fd, self.epoll, trace)
         self.births = Births(self.table, parts.link, self._parent_of)
         self.status: int | None = None
         self.refused: set[Process] = set()
@@ -154,7 +156,7 @@ class Supervisor:
                 if fd == listener_fd:
                     called = events == select.EPOLLIN or self._listener_ready(events)
                 elif fd in by_pidfd:
-                    births.ended(self.table.ended(fd))
+                    self._ended(fd)
                 else:
                     self.sources[fd]()
             if called:
@@ -162,6 +164,12 @@ class Supervisor:
             if births.waiting:
                 births.retry()
         return self.status
+
+    def _ended(self, pidfd: int) -> None:
+        process = self.table.ended(pidfd)
+        self.births.ended(process)
+        if process is self.table.root:
+            self.parts.priority.spread_init()
 
     def _listener_ready(self, events: int) -> bool:
         if events & select.EPOLLHUP and not events & select.EPOLLIN:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Callable
 
 from nsbuild.determinism.clock import Clock
 from nsbuild.determinism.entropy import Stream
@@ -31,10 +32,12 @@ class Process:
 
     `vpid` is its number in the container, `pid` its number outside (0 until its first call).
     `cpu` and `children_cpu` are CPU time in nanoseconds, its own and that of reaped children.
+    `born` is false while the fork that makes it is in flight;
     `has_children` is false while there is nothing for `ProcessTable.merge_reaped` to look at.
     """
 
     __slots__ = (
+        "born",
         "children_cpu",
         "clock",
         "cpu",
@@ -69,6 +72,7 @@ class Process:
         self.youngest_child: Process | None = None
         self.older_children: list[Process] = []
         self.exec_hook_pending = False
+        self.born = True
         self.gone = False
         self.has_children = False
         self.orphan = False
@@ -82,6 +86,7 @@ class Process:
             self.stream.child(self.forks),
         )
         child.memory.cached = not shares_memory
+        child.born = False
         return child
 
     def commit_birth(self, child: Process, parent: Process | None) -> None:
@@ -102,21 +107,26 @@ class Process:
 class ProcessTable:
     """All live processes of the container, of which `root` is the command.
 
-    `proc_fd` is a directory descriptor of the container's /proc, whose numbers are those inside.
+    `exists` tells whether a number is in use inside; `proc_fd` is a directory descriptor of the
+    container's /proc, whose numbers are those inside.
     """
 
-    def __init__(self, root: Process, proc_fd: int, epoll: select.epoll, trace: Trace) -> None:
+    def __init__(
+        self,
+        root: Process,
+        exists: Callable[[int], bool],
+        proc_fd: int,
+        epoll: select.epoll,
+        trace: Trace,
+    ) -> None:
         self.root = root
+        self.exists = exists
         self.proc_fd = proc_fd
         self.epoll = epoll
         self.trace = trace
         self.by_tid: dict[int, Process] = {}
         self.by_vpid: dict[int, Process] = {root.vpid: root}
         self.by_pidfd: dict[int, Process] = {}
-
-    def exists(self, vpid: int) -> bool:
-        """Whether the number is in use in the container: a process, a thread or a zombie."""
-        return os.access(str(vpid), os.F_OK, dir_fd=self.proc_fd)
 
     def add(self, process: Process) -> None:
         """Enter a process that is about to be born."""
@@ -163,6 +173,7 @@ class ProcessTable:
             process = self._adopt(tid, numbers[1])
         process.pid = tid
         process.pidfd = pidfd
+        process.born = True
         self.by_tid[tid] = process
         self.by_pidfd[pidfd] = process
         self.epoll.register(pidfd, select.EPOLLIN)
@@ -210,6 +221,9 @@ class ProcessTable:
                 del self.by_tid[tid]
         process.threads.clear()
         process.memory.forget()
+        # What it had reaped since its last call is in its past, and so in that of who reaps it.
+        if process.has_children:
+            self.merge_reaped(process)
         for child in (process.youngest_child, *process.older_children):
             if child is not None:
                 self._orphan(child)
@@ -232,8 +246,8 @@ class ProcessTable:
 
     def reaped(self, process: Process) -> bool:
         """Whether the process is gone for good: ended and waited for."""
-        if process.gone:
-            return True
+        if process.gone or not process.born:
+            return process.gone
         if process.pidfd < 0:
             # It never made a notified call, so all that is known of it is its number; if that
             # belongs to another by now, this one is gone.

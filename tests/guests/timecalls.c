@@ -85,11 +85,11 @@ static void values(void)
 static void errors(void)
 {
     struct timespec resolution;
-    struct timeval bad = {0, 1000000};
     void *wrong = (void *)8;
     for (int id = -8; id < 18; id++)
-        say("clock_getres %d %d\n", id,
-            syscall(SYS_clock_getres, id, &resolution) ? errno : 0);
+        if (id != 8 && id != 9) /* the alarm clocks depend on the machine's RTC */
+            say("clock_getres %d %d\n", id,
+                syscall(SYS_clock_getres, id, &resolution) ? errno : 0);
     ERRNO(syscall(SYS_clock_getres, CLOCK_REALTIME, NULL));
     ERRNO(syscall(SYS_clock_getres, CLOCK_REALTIME, wrong));
     ERRNO(syscall(SYS_clock_getres, 99, NULL));
@@ -110,9 +110,6 @@ static void errors(void)
     ERRNO(syscall(SYS_sysinfo, wrong));
     ERRNO(syscall(SYS_adjtimex, wrong));
     ERRNO(syscall(SYS_clock_adjtime, CLOCK_REALTIME, wrong));
-    ERRNO(syscall(SYS_clock_adjtime, 99, wrong));
-    ERRNO(syscall(SYS_clock_settime, 99, &resolution));
-    ERRNO(syscall(SYS_settimeofday, &bad, NULL));
 }
 
 /* Tries to set every clock, to what it just read: refused with EPERM inside. */

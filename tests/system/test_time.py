@@ -126,7 +126,9 @@ def test_the_global_clock_is_one_counter(ns: Runner) -> None:
 def test_before_main(ns: Runner, guest: str) -> None:
     """Constructors, a library's too, come before the first open of the program's own."""
     seen = ns.twice(guest).ok().lines
-    stamps = [word for line in seen[:-1] for word in line.split()[1:]]
+    # musl has no .preinit_array; what never ran shows zeros.
+    words = [word for line in seen[:-1] for word in line.split()[1:]]
+    stamps = [word for word in words if word != "0.000000000"]
     assert stamps == [f"{EPOCH + i}.000000000" for i in range(len(stamps))]
 
 

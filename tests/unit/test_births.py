@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from nsbuild.determinism.clock import Clock, Rates
 from nsbuild.determinism.entropy import Stream, root_seed
+from nsbuild.determinism.names import next_free
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.births import Births
 from nsbuild.supervisor.listener import Call, Listener
@@ -33,12 +34,20 @@ class Kernel:
     def __init__(self) -> None:
         self.cursor = 2
         self.used = {1, 2}
+        self.free = True
 
-    def set_last_pid(self, pid: int) -> None:
-        self.cursor = pid
+    def reserve(self, wish: int) -> int:
+        if not self.free:
+            return 0
+        pid = next_free(wish, self.exists)
+        self.cursor = pid - 1
+        return pid
 
-    def last_pid(self) -> int:
-        return self.cursor
+    def born(self, pid: int) -> bool:
+        return self.exists(pid) or self.cursor != pid - 1
+
+    def exists(self, pid: int) -> bool:
+        return pid in self.used
 
     def allocate(self) -> int:
         self.cursor += 1
@@ -46,17 +55,6 @@ class Kernel:
             self.cursor += 1
         self.used.add(self.cursor)
         return self.cursor
-
-
-class Table(ProcessTable):
-    """The real table, but numbers are looked up in the model."""
-
-    def __init__(self, root: Process, kernel: Kernel, epoll: select.epoll) -> None:
-        super().__init__(root, -1, epoll, Trace(None))
-        self.kernel = kernel
-
-    def exists(self, vpid: int) -> bool:
-        return vpid in self.kernel.used
 
 
 class Asked(Call):
@@ -96,7 +94,7 @@ class Machine:
         self.kernel = Kernel()
         root = Process("1", 2, Clock(Rates()), Stream(root_seed(0)))
         self.epoll = select.epoll()
-        self.table = Table(root, self.kernel, self.epoll)
+        self.table = ProcessTable(root, self.kernel.exists, -1, self.epoll, Trace(None))
         self.births = Births(self.table, self.kernel, lambda _: None)
         self.running = [Running(root, 3, 3)]
         self.seen: dict[str, tuple[int, bytes]] = {}
@@ -178,10 +176,8 @@ def test_a_process_that_ends_in_its_fork_holds_nobody_up(machine: Machine) -> No
     assert parent.process.forks == 0
 
 
-def test_no_free_number_is_the_kernels_error(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Table, "exists", lambda *_: True)
+def test_no_free_number_is_the_kernels_error(machine: Machine) -> None:
+    machine.kernel.free = False
     asked = Asked(2)
     machine.births.request(asked, machine.running[0].process)
     assert os.strerror(asked.failed) == "Resource temporarily unavailable"

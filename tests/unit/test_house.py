@@ -54,8 +54,8 @@ FORBIDDEN = re.compile(
 """Paths of somebody's machine, package registries, numbers of issues: no business in the tree."""
 
 
-def run(*command: str | Path, **extra: str) -> None:
-    """Run a linter; when it complains, fail with its own output and no traceback."""
+def run(*command: str | Path, **extra: str) -> str:
+    """Run a tool and return what it said; when it complains, fail with that and no traceback."""
     if shutil.which(str(command[0])) is None:
         pytest.fail(f"{command[0]} is not installed; `make setup` does it", pytrace=False)
     done = subprocess.run(
@@ -70,11 +70,12 @@ def run(*command: str | Path, **extra: str) -> None:
     )
     if done.returncode != 0:
         pytest.fail(done.stdout or f"{command[0]} exits {done.returncode}", pytrace=False)
+    return done.stdout
 
 
-def run_python(*words: str, **extra: str) -> None:
-    """Run a linter of the test environment as `python -m`."""
-    run(sys.executable, "-m", *words, **extra)
+def run_python(*words: str, **extra: str) -> str:
+    """The same for a module of the test environment."""
+    return run(sys.executable, *words, **extra)
 
 
 @cache
@@ -123,15 +124,15 @@ def where(path: Path, line: int = 0) -> str:
 
 
 def test_ruff_check() -> None:
-    run_python("ruff", "check", "--no-cache", "--output-format=concise", ".")
+    run_python("-m", "ruff", "check", "--no-cache", "--output-format=concise", ".")
 
 
 def test_ruff_format() -> None:
-    run_python("ruff", "format", "--no-cache", "--check", ".")
+    run_python("-m", "ruff", "format", "--no-cache", "--check", ".")
 
 
 def test_mypy_strict() -> None:
-    run_python("mypy", "--strict", "--no-color-output")
+    run_python("-m", "mypy", "--strict", "--no-color-output")
 
 
 def test_shellcheck() -> None:
@@ -172,13 +173,7 @@ def test_man_page_builds_without_warnings(source: Path, tmp_path: Path) -> None:
 
 
 def test_every_option_of_exec_is_in_its_man_page() -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "nsbuild", "exec", "--help"],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    shown = run_python("-m", "nsbuild", "exec", "--help")
     option = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
     documented = set(option.findall((REPO / "docs/man/nsbuild-exec.1.md").read_text()))
     offered = set(option.findall(shown))
@@ -333,13 +328,7 @@ def test_ctypes_stays_in_kernel() -> None:
 
 def test_exec_imports_nothing_slow() -> None:
     """Start-up is part of the product: what the verb imports is loaded on every run."""
-    measured = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import nsbuild.cli.exec"],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stderr
+    measured = run_python("-X", "importtime", "-c", "import nsbuild.cli.exec")
     cost = {}
     for line in measured.splitlines()[1:]:
         _, cumulative, name = line.removeprefix("import time:").split("|")

@@ -11,7 +11,7 @@ from nsbuild.determinism.names import (
     PID_LIMIT,
     ROOT,
     child_name,
-    choose_pid,
+    next_free,
     preferred_pid,
 )
 
@@ -48,12 +48,12 @@ def test_a_taken_number_falls_to_the_next_free_one(path: list[int], busy: int) -
     span = PID_LIMIT - FIRST_PID
     wish = preferred_pid(name)
     taken = {FIRST_PID + (wish - FIRST_PID + i) % span for i in range(busy)}
-    assert choose_pid(name, taken.__contains__) == FIRST_PID + (wish - FIRST_PID + busy) % span
+    assert next_free(wish, taken.__contains__) == FIRST_PID + (wish - FIRST_PID + busy) % span
 
 
 def test_no_number_left() -> None:
     with pytest.raises(LookupError):
-        choose_pid(ROOT, lambda _: True)
+        next_free(FIRST_PID, lambda _: True)
 
 
 def test_numbers_spread_evenly() -> None:
