@@ -90,6 +90,10 @@ def send_event(events: socket.socket, data: bytes, fds: Iterable[int] = ()) -> N
     socket.send_fds(events, [data], list(fds))
 
 
+class InitGone(Exception):
+    """Init does not answer any more: the command has ended, or somebody has killed init."""
+
+
 class InitLink:
     """The supervisor's end of `requests`: things only a process inside can do.
 
@@ -111,7 +115,7 @@ class InitLink:
         if raised:
             self._priority.lower_init()
         if not reply:
-            raise NsbuildError("the container's init is gone", "was it killed from outside?")
+            raise InitGone
         return reply
 
     def reserve(self, wish: int) -> int:

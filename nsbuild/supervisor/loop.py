@@ -29,14 +29,15 @@ from .answers.procfiles import UptimeFile, UuidFile
 from .answers.random import Random, RandomDevice
 from .answers.time import Time
 from .births import RETRY_SECONDS, Births
+from .exechook import ExecHook
 from .fusefile import Content, FuseFile, Unmounted
-from .initlink import EVENT_EXIT, InitLink, receive_event
+from .initlink import EVENT_EXIT, InitGone, InitLink, receive_event
 from .initpriority import InitPriority
 from .listener import Call, Listener
 from .processes import Process, ProcessTable
 from .spin import CHECK_SECONDS, SpinGuard
 from .trace import Trace
-from .vdso import Patch, hook
+from .vdso import Patch
 
 
 class Rules(NamedTuple):
@@ -103,6 +104,7 @@ class Supervisor:
         self.table = ProcessTable(_root(rules), parts.link.exists, parts.proc_fd, self.epoll, trace)
         self.births = Births(self.table, parts.link, self._parent_of)
         self.status: int | None = None
+        self.exec_hook = ExecHook(parts.patch)
         self.refused: set[Process] = set()
         self.handlers = self._collect_handlers(rules)
         self.sources: dict[int, Callable[[], None]] = {
@@ -145,6 +147,16 @@ class Supervisor:
 
     def run(self) -> int:
         """Answer until the command has ended; returns its wait status."""
+        try:
+            self._answer_all()
+        except InitGone:
+            # It may have gone because the command has ended, and have said so before it went.
+            while self.status is None:
+                self._init_event()
+        assert self.status is not None
+        return self.status
+
+    def _answer_all(self) -> None:
         listener_fd = self.listener.fd
         poll = self.epoll.poll
         by_pidfd = self.table.by_pidfd
@@ -163,7 +175,6 @@ class Supervisor:
                 self._answer_one()
             if births.waiting:
                 births.retry()
-        return self.status
 
     def _ended(self, pidfd: int) -> None:
         process = self.table.ended(pidfd)
@@ -204,7 +215,7 @@ class Supervisor:
 
     def _arch_prctl(self, call: Call, process: Process) -> None:
         if call.args[0] & 0xFFFFFFFF == ARCH_SET_FS:
-            hook(call, process, self.parts.patch)
+            self.exec_hook.run(call, process)
         else:
             call.resume()
 

@@ -1,11 +1,8 @@
-"""The exec hook: what a fresh program image must not keep from the kernel.
+"""The vDSO's replacement: every function in it that gives time or chance away.
 
-Every libc, and Go, calls arch_prctl(ARCH_SET_FS) once after each exec and before its first clock
-read. While the process waits in that call, its vDSO is overwritten through /proc/PID/mem (which
-writes to private copies of read-only pages): the clock functions become the plain system calls,
-getcpu says 0, and getrandom says ENOSYS, so that the C library falls back to the system call. The
-16 AT_RANDOM bytes of the auxiliary vector, from which stack canaries and Go's maps are seeded, come
-from the process's stream.
+The clock functions become the plain system calls, getcpu says 0, and getrandom says ENOSYS, so that
+the C library falls back to the system call. The bytes are computed once; the exec hook writes them
+into each program.
 """
 
 from __future__ import annotations
@@ -13,7 +10,7 @@ from __future__ import annotations
 import os
 import struct
 
-from nsbuild.kernel.process import read_small
+from nsbuild.kernel.auxv import AT_SYSINFO_EHDR, auxiliary_vector
 from nsbuild.kernel.x86_64 import (
     ENOSYS_STUB,
     GETCPU_STUB,
@@ -23,16 +20,8 @@ from nsbuild.kernel.x86_64 import (
     syscall_stub,
 )
 
-from .listener import Call
-from .processes import Process
-
-AT_SYSINFO_EHDR = 33
-AT_RANDOM = 25
-AT_RANDOM_SIZE = 16
-
 _IMAGE_LIMIT = 1 << 16
 
-_AUXV_ENTRY = struct.Struct("=QQ")
 _SYMBOL = struct.Struct("=IBBHQQ")
 _DT_STRTAB, _DT_SYMTAB, _DT_HASH = 5, 6, 4
 _PT_LOAD, _PT_DYNAMIC = 1, 2
@@ -66,9 +55,7 @@ class Patch:
     @classmethod
     def of_this_kernel(cls) -> Patch:
         """Read our own vDSO."""
-        start, _ = _auxiliary_vector("self")
-        if not start:
-            raise AssertionError("no vDSO is mapped here")
+        start = auxiliary_vector("self")[AT_SYSINFO_EHDR]
         fd = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
             # The read ends where the mapping does.
@@ -117,36 +104,3 @@ def _functions(image: bytes) -> dict[str, tuple[int, int]]:
             start = tags[_DT_STRTAB] + name
             found[image[start : image.index(b"\0", start)].decode()] = (value - base, size)
     return found
-
-
-def hook(call: Call, process: Process, patch: Patch) -> None:
-    """Answer ARCH_SET_FS: make a fresh image deterministic, then let the call go on."""
-    # An exec may have made a new address space since we last looked.
-    process.memory.forget()
-    process.memory.cached = True
-    vdso, random = _auxiliary_vector(call.tid)
-    fresh = process.exec_hook_pending
-    if vdso and process.memory.read(call, vdso + patch.offset, len(patch.code)) != patch.code:
-        process.memory.write(call, vdso + patch.offset, patch.code)
-        fresh = True
-    if fresh and random:
-        process.memory.write(call, random, process.stream.peek(AT_RANDOM_SIZE))
-    taken = call.resume()
-    process.exec_hook_pending = fresh and not taken
-    if fresh and taken and random:
-        process.stream.advance(AT_RANDOM_SIZE)
-
-
-def _auxiliary_vector(tid: int | str) -> tuple[int, int]:
-    """The addresses of the vDSO and of the AT_RANDOM bytes of a process; 0 where it has none."""
-    vdso = random = 0
-    try:
-        data = read_small(f"/proc/{tid}/auxv")
-    except OSError:
-        return 0, 0
-    for kind, value in _AUXV_ENTRY.iter_unpack(data):
-        if kind == AT_SYSINFO_EHDR:
-            vdso = value
-        elif kind == AT_RANDOM:
-            random = value
-    return vdso, random

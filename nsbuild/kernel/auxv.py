@@ -1,0 +1,20 @@
+"""The auxiliary vector, getauxval(3): what the kernel tells a program at exec."""
+
+from __future__ import annotations
+
+import struct
+
+from .process import read_small
+
+AT_PHDR = 3
+AT_RANDOM = 25
+AT_SYSINFO_EHDR = 33
+
+AT_RANDOM_SIZE = 16
+
+_ENTRY = struct.Struct("=QQ")
+
+
+def auxiliary_vector(pid: int | str) -> dict[int, int]:
+    """Key -> value of process `pid`, or of ours for "self"; OSError if it is gone."""
+    return dict(_ENTRY.iter_unpack(read_small(f"/proc/{pid}/auxv")))

@@ -1,0 +1,60 @@
+"""The exec hook: what a fresh program image must not keep from the kernel or the processor.
+
+Every libc, and Go, calls arch_prctl(ARCH_SET_FS) once after each exec and before its first clock
+read. While the process waits in that call, its memory is changed through /proc/PID/mem, which
+writes to private copies of read-only pages: the vDSO is overwritten; the 16 AT_RANDOM bytes of the
+auxiliary vector, from which stack canaries and Go's maps are seeded, come from the process's
+stream; and Go's own reading of the time-stamp counter is replaced.
+"""
+
+from __future__ import annotations
+
+from nsbuild.kernel.auxv import (
+    AT_PHDR,
+    AT_RANDOM,
+    AT_RANDOM_SIZE,
+    AT_SYSINFO_EHDR,
+    auxiliary_vector,
+)
+
+from .gotsc import GoCounters
+from .listener import Call
+from .processes import Process
+from .vdso import Patch
+
+
+class ExecHook:
+    """Answers ARCH_SET_FS."""
+
+    def __init__(self, patch: Patch) -> None:
+        self._patch = patch
+        self._go = GoCounters()
+
+    def run(self, call: Call, process: Process) -> None:
+        """Make a fresh image deterministic, then let the call go on.
+
+        An image that has our vDSO already is not fresh: the program only sets its FS again.
+        """
+        # An exec may have made a new address space since we last looked.
+        memory = process.memory
+        memory.forget()
+        memory.cached = True
+        try:
+            auxv = auxiliary_vector(call.tid)
+        except OSError:
+            auxv = {}
+        vdso, random = auxv.get(AT_SYSINFO_EHDR, 0), auxv.get(AT_RANDOM, 0)
+        patch = self._patch
+        fresh = process.exec_hook_pending
+        if vdso and memory.read(call, vdso + patch.offset, len(patch.code)) != patch.code:
+            memory.write(call, vdso + patch.offset, patch.code)
+            fresh = True
+        if fresh:
+            if random:
+                memory.write(call, random, process.stream.peek(AT_RANDOM_SIZE))
+            for address, code in self._go.replacements(call.tid, auxv.get(AT_PHDR, 0)):
+                memory.write(call, address, code)
+        taken = call.resume()
+        process.exec_hook_pending = fresh and not taken
+        if fresh and taken and random:
+            process.stream.advance(AT_RANDOM_SIZE)
