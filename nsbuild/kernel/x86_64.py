@@ -11,6 +11,7 @@ AUDIT_ARCH = 0xC000003E
 
 NR = {
     "nanosleep": 35,
+    "sendfile": 40,
     "clone": 56,
     "fork": 57,
     "vfork": 58,
@@ -29,6 +30,7 @@ NR = {
     "clock_gettime": 228,
     "clock_getres": 229,
     "clock_nanosleep": 230,
+    "splice": 275,
     "clock_adjtime": 305,
     "getcpu": 309,
     "sched_getattr": 315,

@@ -7,10 +7,11 @@ gave, and none depends on what other processes read.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 
 from nsbuild.kernel.x86_64 import NR
-from nsbuild.supervisor.answers import Handler
+from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.fusefile import Answer, random_ioctl
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.processes import Process
@@ -24,12 +25,41 @@ MAX_RW_COUNT = 0x7FFFF000
 CHUNK = 1 << 20
 
 
+DEVICES = frozenset(("/dev/random", "/dev/urandom"))
+
+
 class Random:
-    """Answers getrandom."""
+    """Answers getrandom, and refuses to move bytes out of the devices without reading them."""
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
-        return {NR["getrandom"]: self.getrandom}
+        return {
+            NR["getrandom"]: self.getrandom,
+            NR["sendfile"]: self.sendfile,
+            NR["splice"]: self.splice,
+        }
+
+    def sendfile(self, call: Call, _process: Process) -> None:
+        """sendfile(2): EINVAL from a random device, on which every program reads instead.
+
+        The kernel serves a sendfile from the page cache and up to the file's size, which is 0 for
+        the file that stands in for the device: it would look as if the device had ended.
+        """
+        self._move(call, call.args[1])
+
+    def splice(self, call: Call, _process: Process) -> None:
+        """splice(2), for the same reason."""
+        self._move(call, call.args[0])
+
+    def _move(self, call: Call, source: int) -> None:
+        try:
+            path = os.readlink(f"/proc/{call.tid}/fd/{signed32(source)}")
+        except OSError:
+            path = ""
+        if path in DEVICES:
+            call.fail(errno.EINVAL)
+        else:
+            call.resume()
 
     def getrandom(self, call: Call, process: Process) -> None:
         """getrandom(2): any length, every flag; none of them makes a difference here."""
