@@ -112,6 +112,8 @@ class Container:
         self._handover.taken()
         status = supervisor.run()
         prepared.trace.close()
+        # Nobody is left to be above of, and reaping is for ordinary tasks (see initpriority).
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         os.waitpid(self._init_pid, 0)
         return self._exit_code(status)
 

@@ -265,16 +265,29 @@ class Supervisor:
     def _watch_spinners(self, spin: SpinGuard) -> None:
         """Look for spinners now and then; a timeout of the loop's own would cost each call more."""
         timer = every(CHECK_SECONDS)
+        asked = False
 
-        def look() -> None:
+        def tick() -> None:
+            nonlocal asked
             os.read(timer, 8)
-            self._look_for_spinner(spin)
+            if spin.quiet(self.listener.received) and not asked:
+                watcher = spin.watcher()
+                if watcher.fileno() not in self.sources:
+                    self.sources[watcher.fileno()] = answered
+                    self.epoll.register(watcher.fileno(), select.EPOLLIN)
+                watcher.send(b"?")
+                asked = True
 
-        self.sources[timer] = look
+        def answered() -> None:
+            nonlocal asked
+            asked = False
+            self._rotated(spin.rotate())
 
-    def _look_for_spinner(self, spin: SpinGuard) -> None:
-        tid = spin.check(self.listener.received)
+        self.sources[timer] = tick
+
+    def _rotated(self, tid: int) -> None:
+        """Record that the spinning thread `tid` was moved behind others; 0 if none was."""
         if tid:
             process = self.table.by_tid.get(tid)
             name, vpid = (process.name, process.vpid) if process is not None else ("?", 0)
-            self.trace.line(name, vpid, f"rotated: thread {tid} span for {spin.bound:g} s")
+            self.trace.line(name, vpid, "rotated: it kept the CPU while others waited")

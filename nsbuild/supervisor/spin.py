@@ -5,28 +5,38 @@ repeat, and what would hang a program that spins on memory until another one of 
 done its part. So after `bound` seconds of CPU time in which nothing was notified, with others ready
 to run, the spinner goes to the tail of the queue, and the trace says so. CPU time rather than real
 time, because it does not depend on what else the host does.
+
+Who spins is found out in /proc by a process of its own, an ordinary task on any CPU: looking a
+dying process up can loop on what a preempted thread of the guest holds (see initpriority), and must
+therefore never happen above the guest.
 """
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+import signal
+import socket
+from typing import NamedTuple, NoReturn
+
+import prctl
 
 from nsbuild.kernel.process import read_small
 from nsbuild.kernel.sched import rotate
 
-DEFAULT_BOUND = 5.0
 CHECK_SECONDS = 1.0
 """How long nothing must have happened before anybody looks."""
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_LIMIT = 1 << 16
+_MOST_TASKS = 1000
+"""How many runnable tasks one answer names; the others have used less CPU time."""
 
 
 class Task(NamedTuple):
-    """A thread of the container that can run: its number outside and the CPU ticks it has used."""
+    """A thread of the container that can run: the CPU ticks it has used, its number outside."""
 
-    tid: int
     ticks: int
+    tid: int
 
 
 class SpinGuard:
@@ -41,42 +51,72 @@ class SpinGuard:
         self._bound = int(bound * _TICKS_PER_SECOND)
         self._priority = priority
         self._since: dict[int, int] = {}
-        self.received = -1
+        self._received = -1
+        self._watcher: socket.socket | None = None
 
-    def check(self, received: int) -> int:
-        """Look for a spinner; `received` counts notifications. Returns the thread moved, or 0."""
-        tasks = self._runnable()
-        if received != self.received:
-            self.received = received
-            self._since = {task.tid: task.ticks for task in tasks}
+    def watcher(self) -> socket.socket:
+        """The socket on which the watcher answers; forks it at the first call."""
+        if self._watcher is None:
+            self._watcher, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            if os.fork() == 0:
+                self._watcher.close()
+                _watch(inner, self._namespace)
+            inner.close()
+        return self._watcher
+
+    def quiet(self, received: int) -> bool:
+        """Whether nothing has been notified since the last question; `received` counts calls."""
+        if received == self._received:
+            return True
+        self._received = received
+        self._since.clear()
+        return False
+
+    def rotate(self) -> int:
+        """Read the watcher's answer and move a spinner; returns its thread number, or 0."""
+        words = self.watcher().recv(_LIMIT).split()
+        numbers = [int(word) for word in words]
+        tasks = [Task(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]
+        used = [
+            Task(task.ticks - self._since.setdefault(task.tid, task.ticks), task.tid)
+            for task in tasks
+        ]
+        if not used or max(used).ticks < self._bound:
             return 0
-        used = [(task.ticks - self._since.setdefault(task.tid, task.ticks), task) for task in tasks]
-        if len(used) < 2:
-            return 0
-        most, spinner = max(used)
-        if most < self._bound:
-            return 0
+        spinner = max(used).tid
         try:
-            rotate(spinner.tid, self._priority)
+            rotate(spinner, self._priority)
         except (ProcessLookupError, PermissionError):
             return 0
         self._since = {task.tid: task.ticks for task in tasks}
-        return spinner.tid
+        # A lone spinner is moved as well, because a dying thread that waits for the CPU shows
+        # nowhere; but then nothing is known to have changed.
+        return spinner if len(tasks) > 1 else 0
 
-    def _runnable(self) -> list[Task]:
-        tasks = []
-        for pid in os.listdir("/proc"):
-            if not pid.isdigit():
+
+def _watch(requests: socket.socket, namespace: int) -> NoReturn:
+    """The watcher: answers each message with the container's runnable tasks, until the end."""
+    prctl.set_pdeathsig(signal.SIGKILL)
+    prctl.set_name("nsbuild-watch")
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    while requests.recv(1):
+        text = " ".join(f"{task.ticks} {task.tid}" for task in _runnable(namespace))
+        requests.send(text.encode() or b" ")
+    os._exit(0)
+
+
+def _runnable(namespace: int) -> list[Task]:
+    tasks = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{pid}/ns/pid").st_ino != namespace:
                 continue
-            try:
-                if os.stat(f"/proc/{pid}/ns/pid").st_ino != self._namespace:
-                    continue
-                threads = os.listdir(f"/proc/{pid}/task")
-                for tid in threads:
-                    # The command name in field 2 may hold anything; the last ) ends it.
-                    stat = read_small(f"/proc/{pid}/task/{tid}/stat").rpartition(b")")[2].split()
-                    if stat[0] == b"R":
-                        tasks.append(Task(int(tid), int(stat[11]) + int(stat[12])))
-            except OSError:
-                continue
-        return tasks
+            for tid in os.listdir(f"/proc/{pid}/task"):
+                # The command name in field 2 may hold anything; the last ) ends it.
+                stat = read_small(f"/proc/{pid}/task/{tid}/stat").rpartition(b")")[2].split()
+                if stat[0] == b"R":
+                    tasks.append(Task(int(stat[11]) + int(stat[12]), int(tid)))
+        except OSError:
+            continue
+    return sorted(tasks, reverse=True)[:_MOST_TASKS]
