@@ -36,8 +36,8 @@ class Inheritance(NamedTuple):
     ignored: tuple[int, ...]
     """Signals that were ignored, as nohup(1) leaves them."""
     mask: frozenset[int]
-    files: tuple[int, int]
-    """RLIMIT_NOFILE."""
+    limits: dict[int, tuple[int, int]]
+    """Resource limits that are other ones for the supervisor: number -> soft and hard."""
 
 
 def run_command(
@@ -56,7 +56,8 @@ def run_command(
     environment = _environment(spec, user)
     _standard_files(spec, slave)
     become_guest(fifo)
-    resource.setrlimit(resource.RLIMIT_NOFILE, inheritance.files)
+    for number, limit in inheritance.limits.items():
+        resource.setrlimit(number, limit)
     personality(ADDR_NO_RANDOMIZE)
     os.umask(UMASK)
     try:

@@ -87,7 +87,11 @@ def _inheritance() -> Inheritance:
         and signal.getsignal(number) is signal.SIG_IGN
     )
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    return Inheritance(ignored, frozenset(mask), resource.getrlimit(resource.RLIMIT_NOFILE))
+    limits = {
+        number: resource.getrlimit(number)
+        for number in (resource.RLIMIT_NOFILE, resource.RLIMIT_RTTIME)
+    }
+    return Inheritance(ignored, frozenset(mask), limits)
 
 
 def _remove_empty(path: str) -> None:

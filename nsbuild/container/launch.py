@@ -48,6 +48,9 @@ from nsbuild.supervisor.spin import SpinGuard
 from nsbuild.supervisor.trace import Trace
 from nsbuild.supervisor.vdso import Patch
 
+RUNAWAY_MICROSECONDS = 20_000_000
+"""CPU time that the supervisor may use under SCHED_FIFO without once waiting for anything."""
+
 
 class Prepared(NamedTuple):
     """What the front process has made ready, so that errors come before any fork."""
@@ -224,6 +227,9 @@ def supervise(prepared: Prepared, front: socket.socket, terminal: socket.socket 
     signal.pthread_sigmask(signal.SIG_SETMASK, prepared.inheritance.mask)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # Above everybody on its CPU, a bug that loops would stop the host there: SIGXCPU ends it.
+    _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
+    resource.setrlimit(resource.RLIMIT_RTTIME, (RUNAWAY_MICROSECONDS, hard))
     try:
         code = Container(prepared, front, terminal).run()
     except NsbuildError as error:

@@ -23,6 +23,7 @@ NR = {
     "getpriority": 140,
     "sched_getparam": 143,
     "sched_rr_get_interval": 148,
+    "prctl": 157,
     "arch_prctl": 158,
     "adjtimex": 159,
     "time": 201,

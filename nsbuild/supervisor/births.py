@@ -39,11 +39,12 @@ class Numbers(Protocol):
 
 
 class Birth(NamedTuple):
-    """The fork in flight: the thread that makes it, its process and the child to come."""
+    """The fork in flight: the thread that makes it, its process, the child, who may reap that."""
 
     tid: int
     process: Process
     child: Process
+    parent: Process | None
 
 
 class Births:
@@ -56,6 +57,7 @@ class Births:
         self.numbers = numbers
         self.parent_of = parent_of
         self.in_flight: Birth | None = None
+        table.ending = self.ended
         self.waiting: deque[tuple[Call, Process]] = deque()
 
     def request(self, call: Call, process: Process) -> None:
@@ -65,10 +67,12 @@ class Births:
             return
         self._begin(call, process)
 
-    def called(self, tid: int) -> None:
-        """Thread `tid` makes a call: if it is the one that was forking, the fork is over."""
+    def called(self, tid: int, process: Process) -> None:
+        """Thread `tid` of `process` makes a call: if it was the one forking, the fork is over."""
         birth = self.in_flight
-        if birth is not None and birth.tid == tid and not self._settled():
+        if birth is None or birth.process is not process:
+            return
+        if not self._settled() and birth.tid == tid:
             self._failed(birth)
 
     def ended(self, process: Process) -> None:
@@ -89,21 +93,19 @@ class Births:
         if birth is None:
             return True
         child = birth.child
-        if child.pid or self.numbers.born(child.vpid):
-            child.born = True
-            self.in_flight = None
-            return True
-        return False
+        if not child.pid and not self.numbers.born(child.vpid):
+            return False
+        self.in_flight = self.table.expected = None
+        birth.process.forks += 1
+        if birth.parent is None:
+            child.orphan = True
+        else:
+            birth.parent.add_child(child)
+        return True
 
     def _failed(self, birth: Birth) -> None:
-        self.in_flight = None
-        birth.process.forks -= 1
+        self.in_flight = self.table.expected = None
         self.table.remove(birth.child)
-        for parent in (birth.process, self.parent_of(birth.process)):
-            if parent is not None and parent.youngest_child is birth.child:
-                parent.youngest_child = (
-                    parent.older_children.pop() if parent.older_children else None
-                )
 
     def _begin(self, call: Call, process: Process) -> None:
         flags = call.args[0] if call.nr == NR["clone"] else 0
@@ -116,9 +118,8 @@ class Births:
         if not call.resume():
             return
         parent = self.parent_of(process) if flags & CLONE_PARENT else process
-        self.table.add(child)
-        process.commit_birth(child, parent)
-        self.in_flight = Birth(call.tid, process, child)
+        self.table.expect(child)
+        self.in_flight = Birth(call.tid, process, child, parent)
         trace = self.table.trace
         if trace.enabled:
             trace.line(process.name, process.vpid, f"fork -> {child.name} {child.vpid}")

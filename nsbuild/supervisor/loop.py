@@ -93,6 +93,11 @@ def _root(rules: Rules) -> Process:
     return root
 
 
+def _own_filter(call: Call, _process: Process) -> None:
+    """A program installs a filter of its own, which may outrank ours: let it, for the record."""
+    call.resume()
+
+
 class Supervisor:
     """Answers the notified calls of one container until its command ends."""
 
@@ -124,6 +129,8 @@ class Supervisor:
             **Random().handlers(),
             **machine.handlers(),
             NR["arch_prctl"]: self._arch_prctl,
+            NR["seccomp"]: _own_filter,
+            NR["prctl"]: _own_filter,
             NR["fork"]: self.births.request,
             NR["vfork"]: self.births.request,
             NR["clone"]: self.births.request,
@@ -178,7 +185,6 @@ class Supervisor:
 
     def _ended(self, pidfd: int) -> None:
         process = self.table.ended(pidfd)
-        self.births.ended(process)
         if process is self.table.root:
             self.parts.priority.spread_init()
 
@@ -200,7 +206,7 @@ class Supervisor:
             self._refuse_architecture(call, process)
             return
         if self.births.in_flight is not None:
-            self.births.called(call.tid)
+            self.births.called(call.tid, process)
         if process.has_children:
             self.table.merge_reaped(process)
         handler = self.handlers.get(call.nr)

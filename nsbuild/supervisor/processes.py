@@ -32,12 +32,10 @@ class Process:
 
     `vpid` is its number in the container, `pid` its number outside (0 until its first call).
     `cpu` and `children_cpu` are CPU time in nanoseconds, its own and that of reaped children.
-    `born` is false while the fork that makes it is in flight;
     `has_children` is false while there is nothing for `ProcessTable.merge_reaped` to look at.
     """
 
     __slots__ = (
-        "born",
         "children_cpu",
         "clock",
         "cpu",
@@ -72,13 +70,12 @@ class Process:
         self.youngest_child: Process | None = None
         self.older_children: list[Process] = []
         self.exec_hook_pending = False
-        self.born = True
         self.gone = False
         self.has_children = False
         self.orphan = False
 
     def bear(self, vpid: int, shares_memory: bool) -> Process:
-        """The child that the process's next fork makes; `commit_birth` counts it."""
+        """The child that the process's next fork makes; nothing is counted yet."""
         child = Process(
             child_name(self.name, self.forks),
             vpid,
@@ -86,17 +83,14 @@ class Process:
             self.stream.child(self.forks),
         )
         child.memory.cached = not shares_memory
-        child.born = False
         return child
 
-    def commit_birth(self, child: Process, parent: Process | None) -> None:
-        """Count the fork. `parent` is who may reap the child: not us after CLONE_PARENT."""
-        self.forks += 1
-        if parent is not None:
-            if parent.youngest_child is not None:
-                parent.older_children.append(parent.youngest_child)
-            parent.youngest_child = child
-            parent.has_children = True
+    def add_child(self, child: Process) -> None:
+        """`child` has been born, and we are who may reap it."""
+        if self.youngest_child is not None:
+            self.older_children.append(self.youngest_child)
+        self.youngest_child = child
+        self.has_children = True
 
     def absorb(self, child: Process) -> None:
         """Take over the clock and the CPU time of a reaped child."""
@@ -107,7 +101,9 @@ class Process:
 class ProcessTable:
     """All live processes of the container, of which `root` is the command.
 
-    `exists` tells whether a number is in use inside; `proc_fd` is a directory descriptor of the
+    `exists` tells whether a number is in use inside; `ending` is called with each process that has
+    ended, before anything is concluded from it; `expected` is the child of the fork in flight;
+    `proc_fd` is a directory descriptor of the
     container's /proc, whose numbers are those inside.
     """
 
@@ -120,6 +116,8 @@ class ProcessTable:
         trace: Trace,
     ) -> None:
         self.root = root
+        self.expected: Process | None = None
+        self.ending: Callable[[Process], None] = lambda _: None
         self.exists = exists
         self.proc_fd = proc_fd
         self.epoll = epoll
@@ -128,9 +126,10 @@ class ProcessTable:
         self.by_vpid: dict[int, Process] = {root.vpid: root}
         self.by_pidfd: dict[int, Process] = {}
 
-    def add(self, process: Process) -> None:
+    def expect(self, process: Process) -> None:
         """Enter a process that is about to be born."""
         self.by_vpid[process.vpid] = process
+        self.expected = process
 
     def remove(self, process: Process) -> None:
         """Drop a process that was never born."""
@@ -173,7 +172,6 @@ class ProcessTable:
             process = self._adopt(tid, numbers[1])
         process.pid = tid
         process.pidfd = pidfd
-        process.born = True
         self.by_tid[tid] = process
         self.by_pidfd[pidfd] = process
         self.epoll.register(pidfd, select.EPOLLIN)
@@ -193,15 +191,14 @@ class ProcessTable:
     def _adopt(self, tid: int, vpid: int) -> Process:
         """A process whose number is not the one chosen for it: a thread had taken that meanwhile.
 
-        It can only be the youngest child of its parent, since one fork is in flight at a time. A
-        process that no fork of the container made (somebody entered from outside and got under the
-        filter) is given a name by its number.
+        It can only be the one whose fork is in flight, since there is one at a time. A process that
+        no fork of the container made (somebody entered from outside and got under the filter) is
+        given a name by its number.
         """
-        ppid = _field(read_small(f"/proc/{tid}/status"), b"PPid:")
-        parent = self.by_tid.get(ppid[0]) if ppid else None
-        child = parent.youngest_child if parent is not None else None
+        child = self.expected
         if child is None or child.pid:
-            kin = self.root if parent is None else parent
+            ppid = _field(read_small(f"/proc/{tid}/status"), b"PPid:")
+            kin = self.by_tid.get(ppid[0], self.root) if ppid else self.root
             stream = kin.stream.child(STRANGERS + vpid)
             child = Process(f"?{vpid}", vpid, kin.clock.child(), stream)
             child.orphan = True
@@ -214,6 +211,7 @@ class ProcessTable:
     def ended(self, pidfd: int) -> Process:
         """Forget the numbers of a process whose pidfd says that it has ended; returns it."""
         process = self.by_pidfd.pop(pidfd)
+        self.ending(process)
         self.epoll.unregister(pidfd)
         del self.by_tid[process.pid]
         for tid in process.threads:
@@ -246,8 +244,8 @@ class ProcessTable:
 
     def reaped(self, process: Process) -> bool:
         """Whether the process is gone for good: ended and waited for."""
-        if process.gone or not process.born:
-            return process.gone
+        if process.gone:
+            return True
         if process.pidfd < 0:
             # It never made a notified call, so all that is known of it is its number; if that
             # belongs to another by now, this one is gone.

@@ -115,7 +115,7 @@ class Machine:
         if running.fork is not None:
             self.finish_fork(running, running.fork)
             return
-        self.births.called(running.tid)
+        self.births.called(running.tid, running.process)
         if running.left[0] == FORK:
             running.fork = Asked(running.tid)
             self.births.request(running.fork, running.process)

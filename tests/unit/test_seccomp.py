@@ -127,7 +127,11 @@ def each(names: str, action: int) -> list[tuple[str, tuple[int, ...], int]]:
 
 EXPECTED = [
     *each("read write openat execve mount unshare ptrace setns chroot pivot_root", ALLOW),
-    *each("keyctl seccomp wait4 prctl futex", ALLOW),
+    *each("keyctl wait4 prctl futex", ALLOW),
+    *each("seccomp sendfile splice", NOTIFY),
+    ("prctl", (22,), NOTIFY),
+    ("prctl", (22 | 1 << 40,), NOTIFY),
+    ("prctl", (23,), ALLOW),
     *each("clock_gettime gettimeofday time times clock_getres getrusage getrandom getcpu", NOTIFY),
     *each("uname sysinfo fork vfork adjtimex clock_adjtime nanosleep clock_nanosleep", NOTIFY),
     *each("sched_getaffinity sched_getattr sched_getparam getpriority", NOTIFY),
