@@ -58,10 +58,6 @@ DEFERRED_SIGNALS = (
 """Signals of the terminal reach the whole foreground group: they are the command's, not ours."""
 
 
-RETRY_MILLISECONDS = 1
-"""How soon to try again to reap, when the supervisor had raised us."""
-
-
 class Setup(NamedTuple):
     """Everything that init needs, made before the first fork."""
 
@@ -101,7 +97,6 @@ def run_init(setup: Setup) -> NoReturn:
             )
         if slave is not None:
             os.close(slave)
-        setup.priority.lower_self()
         status = Init(setup, command).run()
         send_event(setup.events, EVENT_EXIT + str(status).encode())
     except NsbuildError as error:
@@ -192,34 +187,28 @@ class Init:
         poll = select.poll()
         poll.register(wake, select.POLLIN)
         poll.register(self._requests, select.POLLIN)
-        unreaped = not self._reap()
+        self._reap()
         while self._status is None:
-            for fd, _ in poll.poll(RETRY_MILLISECONDS if unreaped else None):
+            for fd, _ in poll.poll():
                 if fd == wake:
                     os.read(wake, 4096)
-                    unreaped = True
+                    self._reap()
                 else:
                     self._serve()
-            if unreaped:
-                unreaped = not self._reap()
         return self._status
 
-    def _reap(self) -> bool:
-        """Wait for the command and for every orphan that the kernel has given to us.
-
-        False if that has to be done a little later, because we are raised at this moment.
-        """
-        if not self._priority.begin_reaping():
-            return False
+    def _reap(self) -> None:
+        """Wait for the command and for every orphan that the kernel has given to us."""
+        self._priority.begin_reaping()
         try:
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
-                    return True
+                    return
                 if pid == self._command:
                     self._status = status
         except ChildProcessError:
-            return True
+            return
         finally:
             self._priority.end_reaping()
 

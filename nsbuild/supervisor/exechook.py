@@ -17,7 +17,7 @@ from nsbuild.kernel.auxv import (
     auxiliary_vector,
 )
 
-from .gotsc import GoCounters
+from .gotsc import PAGE_SIZE, GoCounters, is_go
 from .listener import Call
 from .processes import Process
 from .vdso import Patch
@@ -46,14 +46,17 @@ class ExecHook:
         vdso, random = auxv.get(AT_SYSINFO_EHDR, 0), auxv.get(AT_RANDOM, 0)
         patch = self._patch
         fresh = process.exec_hook_pending
-        if vdso and memory.read(call, vdso + patch.offset, len(patch.code)) != patch.code:
+        if vdso and memory.read(call, vdso + patch.offset, len(patch.mark)) != patch.mark:
             memory.write(call, vdso + patch.offset, patch.code)
             fresh = True
         if fresh:
             if random:
                 memory.write(call, random, process.stream.peek(AT_RANDOM_SIZE))
-            for address, code in self._go.replacements(call.tid, auxv.get(AT_PHDR, 0)):
-                memory.write(call, address, code)
+            headers = auxv.get(AT_PHDR, 0)
+            # The first page of a program holds its headers and, if it is Go's, a note.
+            if is_go(memory.read(call, headers & -PAGE_SIZE, PAGE_SIZE)):
+                for address, code in self._go.replacements(call.tid, headers):
+                    memory.write(call, address, code)
         taken = call.resume()
         process.exec_hook_pending = fresh and not taken
         if fresh and taken and random:

@@ -18,7 +18,7 @@ Replacement = tuple[int, bytes]
 
 _NOTE = b"\x04\0\0\0Go\0\0"
 """Type and name of the ELF note with Go's build id, which linkers put into the first page."""
-_FIRST_PAGE = 4096
+PAGE_SIZE = 4096
 
 _RDTSCP = bytes.fromhex("0f01f948c1e2204801d0")
 """rdtscp; shl rdx,32; add rax,rdx"""
@@ -35,8 +35,13 @@ _EHDR = struct.Struct("=32xQ14xHH")
 _PHDR = struct.Struct("=IIQQQQ16x")
 
 
+def is_go(first_page: bytes) -> bool:
+    """Whether the program that begins with `first_page` is a 64-bit one that Go has linked."""
+    return _NOTE in first_page and first_page.startswith(b"\x7fELF\x02\x01")
+
+
 class GoCounters:
-    """Remembers of each program file what has to be replaced in it: mostly nothing."""
+    """Remembers of each program file of Go what has to be replaced in it."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int, int, int], list[Replacement]] = {}
@@ -59,8 +64,8 @@ class GoCounters:
 
 def _search(path: str) -> list[Replacement]:
     with open(path, "rb", buffering=0) as file:
-        start = file.read(_FIRST_PAGE)
-        if _NOTE not in start or not start.startswith(b"\x7fELF\x02\x01"):
+        start = file.read(PAGE_SIZE)
+        if not is_go(start):
             return []
         segments, headers = _segments(start)
         found: list[Replacement] = []

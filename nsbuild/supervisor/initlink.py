@@ -106,14 +106,12 @@ class InitLink:
         self._priority = priority
 
     def _ask(self, what: bytes, value: int = 0) -> bytes:
-        raised = self._priority.raise_init()
         try:
+            self._priority.raise_init()
             self._requests.send(REQUEST.pack(what, value))
             reply = self._requests.recv(LIMIT)
         except (BrokenPipeError, ConnectionResetError, ProcessLookupError):
             reply = b""
-        if raised:
-            self._priority.lower_init()
         if not reply:
             raise InitGone
         return reply

@@ -163,13 +163,16 @@ class ProcessTable:
         except OSError:
             # EINVAL or ENOENT by kernel version: a thread that does not lead its group.
             return self._identify_thread(tid)
-        numbers = _field(read_small(f"/proc/self/fdinfo/{pidfd}"), b"NSpid:")
-        if len(numbers) < 2 or numbers[1] < 1:
+        # NSpid lists the number outside, the one in the container, and those of namespaces nested
+        # in it; a process that has ended meanwhile has none of them.
+        numbers = read_small(f"/proc/self/fdinfo/{pidfd}").partition(b"NSpid:")[2].split(None, 2)
+        if len(numbers) < 2:
             os.close(pidfd)
             return None
-        process = self.by_vpid.get(numbers[1])
+        vpid = int(numbers[1])
+        process = self.by_vpid.get(vpid)
         if process is None or process.pid:
-            process = self._adopt(tid, numbers[1])
+            process = self._adopt(tid, vpid)
         process.pid = tid
         process.pidfd = pidfd
         self.by_tid[tid] = process

@@ -21,6 +21,8 @@ from nsbuild.kernel.x86_64 import (
 )
 
 _IMAGE_LIMIT = 1 << 16
+MARK_SIZE = 14
+"""How many of the first bytes tell a replaced vDSO from a fresh one: a whole stub."""
 
 _SYMBOL = struct.Struct("=IBBHQQ")
 _DT_STRTAB, _DT_SYMTAB, _DT_HASH = 5, 6, 4
@@ -30,16 +32,15 @@ _PT_LOAD, _PT_DYNAMIC = 1, 2
 class Patch:
     """The bytes that replace a span of the vDSO: computed once, the same for each program.
 
-    All 64-bit processes of one kernel map the same image, so ours serves as the original.
+    All 64-bit processes of one kernel map the same image, so ours serves as the original. `code`
+    goes to `offset`; `mark` is how it begins.
     """
 
     def __init__(self, image: bytes) -> None:
         functions = {name: place for name, place in _functions(image).items() if name in _STUBS}
         if not functions:
             raise AssertionError("this kernel's vDSO has none of the functions that are replaced")
-        self.offset = min(start for start, _ in functions.values())
-        end = max(start + size for start, size in functions.values())
-        code = bytearray(image[self.offset : end])
+        pieces: dict[int, bytes] = {}
         spare, spare_end = _spare_room(functions)
         for name, (start, size) in functions.items():
             stub = _STUBS[name]
@@ -47,10 +48,18 @@ class Patch:
                 # A function that only jumps elsewhere has no room: it jumps to a stub of ours.
                 if size < JUMP_SIZE or spare + len(stub) > spare_end:
                     raise AssertionError(f"no room in the vDSO for {name}")
-                code[spare - self.offset : spare - self.offset + len(stub)] = stub
+                pieces[spare] = stub
                 stub, spare = jump(start, spare), spare + len(stub)
-            code[start - self.offset : start - self.offset + len(stub)] = stub
+            pieces[start] = stub
+        # One write from the first stub to the last costs less than one for each, as long as it
+        # touches no page that would not be copied anyway.
+        self.offset = min(pieces)
+        end = max(start + len(piece) for start, piece in pieces.items())
+        code = bytearray(image[self.offset : end])
+        for start, piece in pieces.items():
+            code[start - self.offset : start - self.offset + len(piece)] = piece
         self.code = bytes(code)
+        self.mark = self.code[:MARK_SIZE]
 
     @classmethod
     def of_this_kernel(cls) -> Patch:
