@@ -101,7 +101,7 @@ def _add_container(parser: Parser) -> None:
 def main(arguments: list[str]) -> int:
     """Run the verb; returns the exit code."""
     options = make_parser().parse_args(arguments)
-    if not options.command or not options.command[0]:
+    if not options.command:
         raise NsbuildError("no command given", "see nsbuild exec --help")
     return run_container(container_spec(options))
 

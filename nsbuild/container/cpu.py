@@ -66,15 +66,25 @@ def supervise_on(cpu: int, spec: SchedulingSpec) -> bool:
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     except PermissionError as error:
-        hint = (
-            f"allow it with a line '* - rtprio {PRIORITY}' "
-            "in /etc/security/limits.d/nsbuild.conf and a new login"
-        )
+        hint = _fifo_hint()
         if spec.policy == "fifo":
             raise NsbuildError.from_os("cannot use SCHED_FIFO", error, hint) from error
         warn(f"no SCHED_FIFO here: values repeat, the order of processes may not ({hint})")
         return False
     return True
+
+
+def _fifo_hint() -> str:
+    """How SCHED_FIFO can be allowed: root lacks it only in a container (sched(7))."""
+    if os.geteuid() == 0:
+        return (
+            "as root it takes CAP_SYS_NICE, as by 'podman run --cap-add=SYS_NICE', "
+            "and a real-time budget in cpu.rt_runtime_us if the cgroup has that file"
+        )
+    return (
+        f"allow it with a line '* - rtprio {PRIORITY}' "
+        "in /etc/security/limits.d/nsbuild.conf and a new login"
+    )
 
 
 def become_guest(fifo: bool) -> None:

@@ -208,7 +208,8 @@ class Container:
                 "an id that is not mapped cannot be used; see subuid(5)",
             )
         code = EXIT_NOT_FOUND if number == errno.ENOENT else EXIT_CANNOT_INVOKE
-        return NsbuildError(f"cannot run {command.argv[0]}: {reason}", _exec_hint(number), code)
+        name = command.argv[0] or "''"
+        return NsbuildError(f"cannot run {name}: {reason}", _exec_hint(number), code)
 
 
 def _exec_hint(number: int) -> str:

@@ -33,7 +33,10 @@ def copy_size(source: int, target: int) -> None:
 
 
 class RawTerminal:
-    """Puts descriptor `fd` into raw mode for the time of a `with`, if it is a terminal."""
+    """Puts descriptor `fd` into raw mode for the time of a `with`, if it is a terminal.
+
+    What was typed ahead stays (TCSAFLUSH, Python's default, would throw it away).
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -42,12 +45,12 @@ class RawTerminal:
     def __enter__(self) -> RawTerminal:
         if os.isatty(self._fd):
             self._saved = termios.tcgetattr(self._fd)
-            tty.setraw(self._fd)
+            tty.setraw(self._fd, termios.TCSADRAIN)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._saved is not None:
-            termios.tcsetattr(self._fd, termios.TCSAFLUSH, self._saved)
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)
 
 
 class Relay:
