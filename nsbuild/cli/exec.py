@@ -109,6 +109,7 @@ def main(arguments: list[str]) -> int:
 def container_spec(options: argparse.Namespace) -> ContainerSpec:
     """What the options ask for; raises NsbuildError for a value that makes no sense."""
     target = os.path.realpath(options.target)
+    cwd = _working_directory() if target == "/" else "/"
     epoch = values.choose_epoch(options.epoch, target)
     rates = Rates(
         epoch * NSEC_PER_SEC,
@@ -117,8 +118,8 @@ def container_spec(options: argparse.Namespace) -> ContainerSpec:
     )
     identity = _identity(options)
     return ContainerSpec(
-        root=_root(options, target, identity)._replace(boot_time=epoch),
-        command=_command(options, target, epoch),
+        root=_root(options, target, cwd, identity)._replace(boot_time=epoch),
+        command=_command(options, cwd, epoch),
         scheduling=SchedulingSpec(
             values.cpu("--cpu", options.cpu),
             options.sched,
@@ -148,10 +149,10 @@ def _identity(options: argparse.Namespace) -> Identity:
     )
 
 
-def _root(options: argparse.Namespace, target: str, identity: Identity) -> RootSpec:
+def _root(options: argparse.Namespace, target: str, cwd: str, identity: Identity) -> RootSpec:
     return RootSpec(
         target=target,
-        writable_cwd=os.getcwd() if target == "/" else None,
+        writable_cwd=cwd if target == "/" else None,
         read_only=options.read_only,
         volumes=tuple(map(values.volume, options.volume)),
         tmpfs=tuple(map(values.tmpfs, options.tmpfs)),
@@ -160,15 +161,23 @@ def _root(options: argparse.Namespace, target: str, identity: Identity) -> RootS
     )
 
 
-def _command(options: argparse.Namespace, target: str, epoch: int) -> CommandSpec:
-    start = os.getcwd() if target == "/" else "/"
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise NsbuildError.from_os(
+            "cannot find the working directory", error, "it may have been removed"
+        ) from error
+
+
+def _command(options: argparse.Namespace, cwd: str, epoch: int) -> CommandSpec:
     asked = dict(filter(None, map(values.variable, options.env)))
     term = os.environ.get("TERM", "xterm") if options.tty else None
     host = dict(os.environ) if options.env_host else None
     return CommandSpec(
         argv=tuple(options.command),
         environment=compose(base_environment(epoch, term), host, asked),
-        workdir=os.path.join(start, options.workdir or ""),
+        workdir=os.path.join(cwd, options.workdir) if options.workdir else cwd,
         user=options.user,
         interactive=options.interactive,
         tty=options.tty,

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 
 from nsbuild.container.spec import Tmpfs, Volume
 from nsbuild.determinism.clock import DEFAULT_EPOCH, NSEC_PER_SEC
 from nsbuild.errors import NsbuildError
+from nsbuild.kernel.mount import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": NSEC_PER_SEC, "": NSEC_PER_SEC}
 _DURATION = re.compile(r"(\d+)(?:\.(\d{1,9}))?(ns|us|ms|s|)")
+_LONGEST_EPOCH = 40
+_MOST_DIGITS = 100
 _LATEST_EPOCH = (1 << 33) - 1
 """Enough for the next 242 years, and far from where nanoseconds in 64 bits end."""
 
@@ -49,12 +53,30 @@ def choose_epoch(asked: str | None, target: str) -> int:
     for name in ("NSBUILD_EPOCH", "SOURCE_DATE_EPOCH"):
         if os.environ.get(name):
             return epoch(name, os.environ[name])
-    path = os.path.join(target, "etc/nsbuild/epoch")
+    text = _read_inside(target, "etc/nsbuild/epoch")
+    return DEFAULT_EPOCH if text is None else epoch(f"{target}/etc/nsbuild/epoch", text)
+
+
+def _read_inside(root: str, path: str) -> str | None:
+    """The start of a regular file in `root`, however links in there point; None without one."""
     try:
-        with open(path) as file:
-            return epoch(path, file.read(64).strip())
+        top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        return DEFAULT_EPOCH
+        return None
+    try:
+        fd = openat2(
+            top, path, os.O_RDONLY | os.O_NONBLOCK, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+        )
+    except OSError:
+        return None
+    finally:
+        os.close(top)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        return os.read(fd, _LONGEST_EPOCH).decode("ascii", errors="replace").strip()
+    finally:
+        os.close(fd)
 
 
 def duration(option: str, text: str) -> int:
@@ -72,8 +94,8 @@ def duration(option: str, text: str) -> int:
 
 def whole_number(option: str, text: str) -> int:
     """A number from 0 up."""
-    if not (text.isascii() and text.isdigit()):
-        raise bad(option, text, "not a number", "give a whole number from 0 up")
+    if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS:
+        raise bad(option, text[:40], "not a number", "give a whole number from 0 up")
     return int(text)
 
 

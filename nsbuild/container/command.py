@@ -30,6 +30,14 @@ from nsbuild.supervisor.initlink import EVENT_COMMAND, send_event
 UMASK = 0o022
 
 
+SOFT_LIMITS = {
+    resource.RLIMIT_STACK: 8 << 20,
+    resource.RLIMIT_NOFILE: 1024,
+    resource.RLIMIT_CORE: 0,
+}
+"""What a shell shows and address layouts follow from: the kernel's own defaults."""
+
+
 class Inheritance(NamedTuple):
     """What the caller of nsbuild had and the command is to have: set aside before we changed it."""
 
@@ -58,6 +66,10 @@ def run_command(
     become_guest(fifo)
     for number, limit in inheritance.limits.items():
         resource.setrlimit(number, limit)
+    for number, wanted in SOFT_LIMITS.items():
+        _, hard = resource.getrlimit(number)
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(number, (soft, hard))
     personality(ADDR_NO_RANDOMIZE)
     os.umask(UMASK)
     try:
@@ -108,10 +120,12 @@ def _restore_signals(inheritance: Inheritance) -> None:
 
 
 def _take_ids(user: User) -> None:
-    if (user.uid, user.gid) == (0, 0) and not user.groups:
-        # A one-id map denies setgroups, and root needs none.
-        return
-    os.setgroups(list(user.groups))
+    try:
+        os.setgroups(list(user.groups))
+    except PermissionError:
+        # An unprivileged one-id map denies setgroups to all; only root's own ids exist there.
+        if user.groups:
+            raise
     os.setresgid(user.gid, user.gid, user.gid)
     os.setresuid(user.uid, user.uid, user.uid)
 
@@ -138,7 +152,9 @@ def _exec(argv: tuple[str, ...], environment: dict[str, str], handover: Handover
 
 
 def _candidates(name: str, environment: dict[str, str]) -> list[str]:
-    if "/" in name or not name:
+    if not name:
+        return []
+    if "/" in name:
         return [name]
     path = environment.get("PATH", os.defpath)
     return [os.path.join(directory or ".", name) for directory in path.split(":")]

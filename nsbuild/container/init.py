@@ -25,6 +25,7 @@ from nsbuild.determinism.names import next_free
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.fuse import mount_fuse_file
 from nsbuild.kernel.namespaces import link_up, setdomainname
+from nsbuild.kernel.process import overwrite_arguments, read_small
 from nsbuild.kernel.seccomp import Program
 from nsbuild.kernel.tty import open_pty
 from nsbuild.supervisor.initlink import (
@@ -163,7 +164,7 @@ def _disguise() -> None:
     import prctl
 
     prctl.set_name("init")
-    prctl.set_proctitle("init")
+    overwrite_arguments(b"init")
     # Our address space belongs to the host's user namespace, so without this flag not even the
     # container's root may ptrace us or read our environment.
     prctl.set_dumpable(0)
@@ -229,7 +230,7 @@ class Init:
         if what == EXISTS:
             return YES if exists(value) else NO
         if what == UTS_NAMES:
-            return f"{os.uname().nodename}\0{_domainname()}".encode()
+            return _sysctl("hostname") + b"\0" + _sysctl("domainname")
         if what == SIGNAL:
             try:
                 os.kill(self._command, value)
@@ -258,6 +259,5 @@ def exists(pid: int) -> bool:
     return True
 
 
-def _domainname() -> str:
-    with open("/proc/sys/kernel/domainname") as file:
-        return file.read().rstrip("\n")
+def _sysctl(name: str) -> bytes:
+    return read_small(f"/proc/sys/kernel/{name}").removesuffix(b"\n")

@@ -8,6 +8,7 @@ with it and the mounts with init.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
@@ -93,6 +94,9 @@ class Container:
         ready = self._expect(events, EVENT_READY)
         command = self._expect(events, EVENT_COMMAND)
         listener = self._take_listener(command.pid)
+        # Left unread in the front's socket, it keeps the listener open should we be killed: calls
+        # then wait until the container is dead, instead of failing with ENOSYS while it dies.
+        socket.send_fds(self._front, [b"L"], [listener])
         fuse = dict(zip(SERVED, ready.fds[1:], strict=False))
         if not fuse:
             warn(
@@ -119,7 +123,17 @@ class Container:
         # Nobody is left to be above of, and reaping is for ordinary tasks (see initpriority).
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         os.waitpid(self._init_pid, 0)
+        self._init_pid = 0
         return self._exit_code(status)
+
+    def kill(self) -> None:
+        """End whatever is left of the container, before its listener closes and calls fail."""
+        if not self._init_pid:
+            return
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            self._prepared.priority.lower_init()
+            os.kill(self._init_pid, signal.SIGKILL)
+            os.waitpid(self._init_pid, 0)
 
     def _fork(self, fifo: bool) -> tuple[socket.socket, socket.socket]:
         """Fork the child that becomes the container; returns our ends of events and requests."""
@@ -235,11 +249,17 @@ def supervise(prepared: Prepared, front: socket.socket, terminal: socket.socket 
     # Above everybody on its CPU, a bug that loops would stop the host there: SIGXCPU ends it.
     _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
     resource.setrlimit(resource.RLIMIT_RTTIME, (RUNAWAY_MICROSECONDS, hard))
+    container = Container(prepared, front, terminal)
+    code = EXIT_OURS
     try:
-        code = Container(prepared, front, terminal).run()
+        code = container.run()
     except NsbuildError as error:
         warn(str(error))
         code = error.code
-    except KeyboardInterrupt:
-        code = EXIT_OURS
+    except BaseException:  # noqa: BLE001 - a bug of ours must not run on in the front's code
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        container.kill()
     os._exit(code)

@@ -126,9 +126,17 @@ def machine_files(identity: Identity, boot_time: int, host_cpuinfo: str) -> dict
     }
 
 
-def identity_files(identity: Identity) -> dict[str, str]:
+def identity_files(identity: Identity, network: str) -> dict[str, str]:
     """Constant files of the target's own tree, to be put in place only where it has them."""
-    return {
+    files = {
         "/etc/machine-id": f"{identity.machine_id}\n",
         "/var/lib/dbus/machine-id": f"{identity.machine_id}\n",
     }
+    if network != "host":
+        # With a name that does not resolve, sudo complains and test suites wait or fail.
+        files["/etc/hosts"] = (
+            "127.0.0.1\tlocalhost\n"
+            f"127.0.1.1\t{identity.hostname}\n"
+            "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        )
+    return files

@@ -265,7 +265,7 @@ def _scratch(root: Rootfs, target: str, host: Host) -> Iterator[Operation]:
 
 def _files(root: Rootfs, spec: RootSpec, target: str, host: Host) -> Iterator[Operation]:
     """Constant and host files over those of the target."""
-    for path, text in identity_files(spec.identity).items():
+    for path, text in identity_files(spec.identity, spec.network).items():
         if host.kind(target.rstrip("/") + path):
             yield WriteConstant(root, path, text, optional=True)
     resolver = "/etc/resolv.conf"

@@ -19,6 +19,10 @@ DEFAULT_EPOCH = 1450797978
 """2015-12-22T15:26:18Z, the date of the proposal this comes from; seconds since 1970."""
 
 
+LATEST = (1 << 63) - 1
+"""No reading is later: the kernel's KTIME_MAX, nanoseconds."""
+
+
 class Rates(NamedTuple):
     """How clocks start and move: all in nanoseconds."""
 
@@ -43,16 +47,16 @@ class Clock:
 
     def next_wall(self) -> int:
         """What the next wall clock read returns."""
-        return self.wall + self.rates.step
+        return min(self.wall + self.rates.step, LATEST)
 
     def next_monotonic(self) -> int:
         """What the next monotonic read returns."""
-        return self.monotonic + self.rates.monotonic_step
+        return min(self.monotonic + self.rates.monotonic_step, LATEST)
 
     def sleep(self, duration: int) -> None:
         """Move by `duration` nanoseconds, as a sleep does that nobody has to wait for."""
-        self.wall += duration
-        self.monotonic += duration
+        self.wall = min(self.wall + duration, LATEST)
+        self.monotonic = min(self.monotonic + duration, LATEST)
 
     def child(self) -> Clock:
         """The clock a child starts with."""

@@ -25,6 +25,11 @@ def child_name(parent: str, ordinal: int) -> str:
     return f"{parent}.{ordinal + 1}"
 
 
+def thread_name(process: str, ordinal: int) -> str:
+    """The name of the thread that `process` makes as number `ordinal`, counted from 0."""
+    return f"{process}/{ordinal + 1}"
+
+
 def preferred_pid(name: str) -> int:
     """The process number that follows from `name`: FIRST_PID <= pid < PID_LIMIT."""
     digest = sha1(name.encode(), usedforsecurity=False).digest()

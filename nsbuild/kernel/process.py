@@ -36,6 +36,30 @@ def read_small(path: str, dir_fd: int | None = None, size: int = 8192) -> bytes:
         os.close(fd)
 
 
+_ARG_START, _ARG_END = 47, 48
+"""Fields of /proc/PID/stat, counted from 0 (proc_pid_stat(5) counts from 1)."""
+
+
+def overwrite_arguments(title: bytes) -> None:
+    """Make /proc/self/cmdline say `title` and nothing else, whatever we were started with.
+
+    A last byte that is not NUL makes the kernel take the area for a setproctitle(3) and show it up
+    to its first NUL. Short arguments cut the title short.
+    """
+    before, _, after = read_small("/proc/self/stat").rpartition(b")")
+    fields = [before, b")", *after.split()]
+    start, end = int(fields[_ARG_START]), int(fields[_ARG_END])
+    size = end - start
+    if size < 2:
+        return
+    text = title[: size - 2] + b"\0"
+    fd = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.pwrite(fd, text.ljust(size, b"."), start)
+    finally:
+        os.close(fd)
+
+
 def close_on_exec_from(first: int) -> None:
     """close_range(2): mark every descriptor from `first` on close-on-exec."""
     syscall(NR["close_range"], first, 0x7FFFFFFF, CLOSE_RANGE_CLOEXEC)

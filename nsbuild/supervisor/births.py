@@ -1,5 +1,8 @@
 """Births: fork, vfork and clone, one at a time, each with the number that its name gives.
 
+Threads are born here too: they draw from the same counter, and a number that moves unseen would
+make a birth seem to have happened that has not.
+
 Before the kernel goes on with a fork, init writes the number before the wanted one into its PID
 namespace's ns_last_pid, and the kernel hands out exactly the wanted one. That holds for one fork at
 a time, so a second waits until the first is known to have happened or to have failed: the child has
@@ -14,8 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from nsbuild.determinism.names import preferred_pid
-from nsbuild.kernel.namespaces import CLONE_PARENT, CLONE_VM
+from nsbuild.determinism.names import preferred_pid, thread_name
+from nsbuild.kernel.namespaces import CLONE_PARENT, CLONE_THREAD, CLONE_VM
 from nsbuild.kernel.x86_64 import NR
 
 from .listener import Call
@@ -39,11 +42,15 @@ class Numbers(Protocol):
 
 
 class Birth(NamedTuple):
-    """The fork in flight: the thread that makes it, its process, the child, who may reap that."""
+    """The birth in flight: the thread that makes it, its process, and the number that was reserved.
+
+    `child` is the process to come, None for a thread; `parent` is who may reap it.
+    """
 
     tid: int
     process: Process
-    child: Process
+    vpid: int
+    child: Process | None
     parent: Process | None
 
 
@@ -93,9 +100,12 @@ class Births:
         if birth is None:
             return True
         child = birth.child
-        if not child.pid and not self.numbers.born(child.vpid):
+        if not (child is not None and child.pid) and not self.numbers.born(birth.vpid):
             return False
         self.in_flight = self.table.expected = None
+        if child is None:
+            birth.process.threads_made += 1
+            return True
         birth.process.forks += 1
         if birth.parent is None:
             child.orphan = True
@@ -105,21 +115,29 @@ class Births:
 
     def _failed(self, birth: Birth) -> None:
         self.in_flight = self.table.expected = None
-        self.table.remove(birth.child)
+        if birth.child is not None:
+            self.table.remove(birth.child)
 
     def _begin(self, call: Call, process: Process) -> None:
         flags = call.args[0] if call.nr == NR["clone"] else 0
-        shares_memory = call.nr == NR["vfork"] or bool(flags & CLONE_VM)
-        child = process.bear(0, shares_memory)
-        child.vpid = self.numbers.reserve(preferred_pid(child.name))
-        if not child.vpid:
+        child = parent = None
+        if flags & CLONE_THREAD:
+            name = thread_name(process.name, process.threads_made)
+        else:
+            shares_memory = call.nr == NR["vfork"] or bool(flags & CLONE_VM)
+            child = process.bear(0, shares_memory)
+            parent = self.parent_of(process) if flags & CLONE_PARENT else process
+            name = child.name
+        vpid = self.numbers.reserve(preferred_pid(name))
+        if not vpid:
             call.fail(errno.EAGAIN)
             return
         if not call.resume():
             return
-        parent = self.parent_of(process) if flags & CLONE_PARENT else process
-        self.table.expect(child)
-        self.in_flight = Birth(call.tid, process, child, parent)
+        if child is not None:
+            child.vpid = vpid
+            self.table.expect(child)
+        self.in_flight = Birth(call.tid, process, vpid, child, parent)
         trace = self.table.trace
         if trace.enabled:
-            trace.line(process.name, process.vpid, f"fork -> {child.name} {child.vpid}")
+            trace.line(process.name, process.vpid, f"birth of {name} as {vpid}")

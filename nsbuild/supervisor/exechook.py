@@ -30,8 +30,11 @@ class ExecHook:
         self._patch = patch
         self._go = GoCounters()
 
-    def run(self, call: Call, process: Process) -> None:
-        """Make a fresh image deterministic, then let the call go on.
+    def run(self, call: Call, process: Process) -> bool:
+        """Make a fresh image deterministic, then let the call go on; False if that is impossible.
+
+        It is for a program that an unprivileged supervisor's user may not read (mode 0711), whose
+        memory the kernel keeps from us. The call is then not answered.
 
         An image that has our vDSO already is not fresh: the program only sets its FS again.
         """
@@ -41,13 +44,16 @@ class ExecHook:
         memory.cached = True
         try:
             auxv = auxiliary_vector(call.tid)
+        except PermissionError:
+            return False
         except OSError:
             auxv = {}
         vdso, random = auxv.get(AT_SYSINFO_EHDR, 0), auxv.get(AT_RANDOM, 0)
         patch = self._patch
         fresh = process.exec_hook_pending
         if vdso and memory.read(call, vdso + patch.offset, len(patch.mark)) != patch.mark:
-            memory.write(call, vdso + patch.offset, patch.code)
+            if memory.write(call, vdso + patch.offset, patch.code) < len(patch.code):
+                return not call.valid()
             fresh = True
         if fresh:
             if random:
@@ -61,3 +67,4 @@ class ExecHook:
         process.exec_hook_pending = fresh and not taken
         if fresh and taken and random:
             process.stream.advance(AT_RANDOM_SIZE)
+        return True

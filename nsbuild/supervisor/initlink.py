@@ -128,9 +128,9 @@ class InitLink:
         """Whether a number is in use in the container: a process, a thread or a zombie."""
         return self._ask(EXISTS, pid) == YES
 
-    def uts_names(self) -> tuple[str, str]:
-        """Host and domain name in the container's UTS namespace."""
-        nodename, domainname = self._ask(UTS_NAMES).decode().split("\0")
+    def uts_names(self) -> tuple[bytes, bytes]:
+        """Host and domain name in the container's UTS namespace, which may be any bytes."""
+        nodename, domainname = self._ask(UTS_NAMES).split(b"\0")
         return nodename, domainname
 
     def signal(self, number: int) -> None:

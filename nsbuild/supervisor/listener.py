@@ -36,7 +36,7 @@ class Call:
     For the trace, `outcome` is what was answered and `said` what was written into the guest.
     """
 
-    __slots__ = ("arch", "args", "id", "ip", "listener", "nr", "outcome", "said", "tid")
+    __slots__ = ("arch", "args", "id", "listener", "nr", "outcome", "said", "tid")
 
     def __init__(self, listener: Listener, values: tuple[int, ...]) -> None:
         self.listener = listener
@@ -44,7 +44,6 @@ class Call:
         self.tid = values[1]
         self.nr = values[3]
         self.arch = values[4]
-        self.ip = values[5]
         self.args = values[6:]
         self.outcome: str | int = "gone"
         self.said: int | None = None

@@ -203,7 +203,13 @@ class Supervisor:
         if process is None:
             return
         if call.arch != AUDIT_ARCH:
-            self._refuse_architecture(call, process)
+            # Such programs have a vDSO and clock calls of their own: what is not answered is not
+            # let in.
+            self._refuse(
+                call,
+                process,
+                "it makes 32-bit x86 system calls, which are not answered; use its x86-64 build",
+            )
             return
         if self.births.in_flight is not None:
             self.births.called(call.tid, process)
@@ -221,14 +227,19 @@ class Supervisor:
 
     def _arch_prctl(self, call: Call, process: Process) -> None:
         if call.args[0] & 0xFFFFFFFF == ARCH_SET_FS:
-            self.exec_hook.run(call, process)
+            if not self.exec_hook.run(call, process):
+                self._refuse(
+                    call,
+                    process,
+                    "its memory cannot be changed, so its clock would be real; "
+                    "make its file readable, or run as root",
+                )
         else:
             call.resume()
 
-    def _refuse_architecture(self, call: Call, process: Process) -> None:
-        """A call through another ABI than x86-64's: its caller dies, and we say why once.
+    def _refuse(self, call: Call, process: Process, why: str) -> None:
+        """Kill the caller rather than let real time in, and say why once.
 
-        Such programs have a vDSO and clock calls of their own; what is not answered is not let in.
         SIGSYS is what a filter that kills would send; who survives it is not asked again.
         """
         try:
@@ -240,10 +251,7 @@ class Supervisor:
             signal.pidfd_send_signal(process.pidfd, signal.SIGKILL if again else signal.SIGSYS)
             if not again:
                 self.refused.add(process)
-                warn(
-                    f"killed {program} (process {process.vpid}): it makes 32-bit x86 system calls, "
-                    "which are not answered; use its x86-64 build"
-                )
+                warn(f"killed {program} (process {process.vpid}): {why}")
         call.fail(errno.ENOSYS)
 
     def _parent_of(self, process: Process) -> Process | None:

@@ -9,9 +9,21 @@ reads with no bytes, on which it is opened afresh. A child that still shares its
 
 from __future__ import annotations
 
+import errno
 import os
 
+from nsbuild.errors import NsbuildError
+
 from .listener import Call
+
+
+def out_of_descriptors(error: OSError) -> None:
+    """Raise what the user should know if `error` says that we may open no more files."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        raise NsbuildError(
+            "out of file descriptors: two are used for each process of the container",
+            "raise the hard limit (ulimit -Hn)",
+        ) from error
 
 
 class Memory:
@@ -33,7 +45,8 @@ class Memory:
         self.forget()
         try:
             fd = os.open(f"/proc/{call.tid}/mem", os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
+        except OSError as error:
+            out_of_descriptors(error)
             return -1
         # The number might have changed hands between RECV and open; it has not if the call lives.
         if not call.valid():

@@ -20,7 +20,7 @@ from nsbuild.determinism.names import child_name
 from nsbuild.kernel.process import is_thread_of, read_small
 
 from .listener import Call
-from .memory import Memory
+from .memory import Memory, out_of_descriptors
 from .trace import Trace
 
 STRANGERS = 1 << 63
@@ -51,6 +51,7 @@ class Process:
         "pidfd",
         "stream",
         "threads",
+        "threads_made",
         "vpid",
         "youngest_child",
     )
@@ -66,6 +67,7 @@ class Process:
         self.cpu = 0
         self.children_cpu = 0
         self.forks = 0
+        self.threads_made = 0
         self.memory = Memory()
         self.youngest_child: Process | None = None
         self.older_children: list[Process] = []
@@ -160,12 +162,19 @@ class ProcessTable:
             pidfd = os.pidfd_open(tid)
         except ProcessLookupError:
             return None
-        except OSError:
+        except OSError as error:
+            out_of_descriptors(error)
             # EINVAL or ENOENT by kernel version: a thread that does not lead its group.
             return self._identify_thread(tid)
         # NSpid lists the number outside, the one in the container, and those of namespaces nested
         # in it; a process that has ended meanwhile has none of them.
-        numbers = read_small(f"/proc/self/fdinfo/{pidfd}").partition(b"NSpid:")[2].split(None, 2)
+        try:
+            info = read_small(f"/proc/self/fdinfo/{pidfd}")
+        except OSError as error:
+            os.close(pidfd)
+            out_of_descriptors(error)
+            return None
+        numbers = info.partition(b"NSpid:")[2].split(None, 2)
         if len(numbers) < 2:
             os.close(pidfd)
             return None

@@ -142,7 +142,7 @@ EXPECTED = [
     *each("clone3 rseq io_uring_setup get_mempolicy nfsservctl fchmodat2 statmount", ENOSYS),
     ("clone", (0x11,), NOTIFY),
     ("clone", (0x01200011,), NOTIFY),
-    ("clone", (0x003D0F00,), ALLOW),
+    ("clone", (0x003D0F00,), NOTIFY),
     ("arch_prctl", (0x1002, 0x7FFF00000000), NOTIFY),
     # The kernel's option is an int: the upper half is not looked at, so a filter must not either.
     ("arch_prctl", (0xDEADBEEF00001002,), NOTIFY),

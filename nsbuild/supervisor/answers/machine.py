@@ -44,7 +44,7 @@ class Machine:
     that sethostname(2) inside has its usual effect.
     """
 
-    def __init__(self, names: UtsNames, uts_namespace: Callable[[], tuple[str, str]]) -> None:
+    def __init__(self, names: UtsNames, uts_namespace: Callable[[], tuple[bytes, bytes]]) -> None:
         self.names = names
         self.uts_namespace = uts_namespace
 
@@ -116,7 +116,8 @@ class Machine:
         nodename, domainname = self.uts_namespace()
         names = self.names
         machine = "i686" if _is_linux32(call.tid) else names.machine
-        fields = ("Linux", nodename, names.release, names.version, machine, domainname)
+        release, version = names.release.encode(), names.version.encode()
+        fields = (b"Linux", nodename, release, version, machine.encode(), domainname)
         data = b"".join(_uts_field(field) for field in fields)
         if process.memory.write(call, call.args[0], data) < len(data):
             call.fail(errno.EFAULT)
@@ -124,8 +125,8 @@ class Machine:
             call.answer()
 
 
-def _uts_field(text: str) -> bytes:
-    return text.encode()[: _UTS_FIELD - 1].ljust(_UTS_FIELD, b"\0")
+def _uts_field(text: bytes) -> bytes:
+    return text[: _UTS_FIELD - 1].ljust(_UTS_FIELD, b"\0")
 
 
 def _is_linux32(tid: int) -> bool:

@@ -14,7 +14,7 @@ import errno
 import struct
 from collections.abc import Callable
 
-from nsbuild.determinism.clock import NSEC_PER_SEC
+from nsbuild.determinism.clock import LATEST, NSEC_PER_SEC
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.listener import Call
@@ -46,7 +46,6 @@ CPU_CLOCKS = frozenset((CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID))
 
 CPUCLOCK_CLOCK_MASK = 3
 CPUCLOCK_MAX = 3
-CLOCKFD = 3
 
 RESOLUTION = 1
 """clock_getres of every clock, nanoseconds; a kernel with high-resolution timers says the same."""
@@ -304,7 +303,7 @@ class Time:
         if seconds < 0 or not 0 <= nanoseconds < NSEC_PER_SEC:
             call.fail(errno.EINVAL)
             return None
-        return int(seconds) * NSEC_PER_SEC + int(nanoseconds)
+        return min(int(seconds) * NSEC_PER_SEC + int(nanoseconds), LATEST)
 
     def _sleep(self, call: Call, process: Process, duration: int) -> None:
         # Being woken by the answer puts the caller behind all others that can run: it has yielded.
