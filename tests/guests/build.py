@@ -18,7 +18,7 @@ from pathlib import Path
 SOURCES = Path(__file__).resolve().parent
 CACHE = SOURCES.parent.parent / ".cache"
 
-DYNAMIC = "clocks vdso random cpu timecalls sleeps processes storm int80 listener"
+DYNAMIC = "clocks vdso random cpu timecalls sleeps processes storm int80 listener threadfork hammer"
 """Guests built with the host's libc, by name."""
 STATIC = "clocks vdso random timecalls sleeps processes storm early"
 """Guests also built static, as NAME-static, and with musl, as NAME-musl."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -193,8 +195,20 @@ def test_a_working_directory_below_tmp(
 
 
 def test_the_rest_of_the_host_is_thrown_away(ns: Runner) -> None:
-    """Written, changed and removed inside, for the container only."""
-    host = ns.directory("host-")
+    """Written, changed and removed inside, for the container only.
+
+    Directly in /var/tmp: a user's container has no number for the staging directory's owner, and
+    overlayfs copies up no directory whose owner it cannot write down.
+    """
+    host = Path(tempfile.mkdtemp(prefix="tests-host-", dir="/var/tmp"))
+    os.chown(host, ns.account.uid, ns.account.gid)
+    try:
+        _written_and_thrown_away(ns, host)
+    finally:
+        shutil.rmtree(host)
+
+
+def _written_and_thrown_away(ns: Runner, host: Path) -> None:
     for name in ("changed", "removed"):
         (host / name).write_text("of the host\n")
         os.chown(host / name, ns.account.uid, ns.account.gid)

@@ -195,6 +195,14 @@ def test_without_id_ranges_there_is_one_id_and_a_warning(stage: Path) -> None:
     assert "subuid" in seen.complaint
 
 
+def test_without_cap_sys_nice_root_is_told_of_it(root: Runner) -> None:
+    """As in a container; a line in limits.conf, which is for users, would not help."""
+    needs_tools("setpriv")
+    refuses = Refusal(root)
+    within = ("setpriv", "--bounding-set=-sys_nice", "--inh-caps=-sys_nice")
+    refuses(125, "true", options=("--sched=fifo",), within=within, says="CAP_SYS_NICE")
+
+
 def test_success_is_silent_and_leaves_nothing(ns: Runner) -> None:
     cwd, mark = ns.directory(), new_mark()
     scratch = Path(ns.environment()["TMPDIR"])
