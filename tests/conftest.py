@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,3 +12,10 @@ import pytest
 def checkout() -> Path:
     """The top of the source tree."""
     return Path(__file__).resolve().parent.parent
+
+
+# A shell without job control starts background commands with these ignored, and so whatever runs
+# the tests may have been; the commands under test would inherit that, as they should.
+for _number in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)

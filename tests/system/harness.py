@@ -8,6 +8,8 @@ a test that would pass without nsbuild says nothing.
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import os
 import subprocess
 import sys
@@ -56,6 +58,15 @@ class Outcome(NamedTuple):
         assert self.code == 0, self
         assert self.stderr == b"", self
         return self
+
+
+def difference(first: Outcome, second: Outcome) -> str:
+    """The first lines that two runs do not share, and their exit codes."""
+    texts = [
+        (seen.stdout + seen.stderr).decode(errors="replace").split("\n") for seen in (first, second)
+    ]
+    lines = itertools.islice(difflib.unified_diff(*texts, lineterm="", n=0), 2, 14)
+    return "\n".join([f"exit codes {first.code} and {second.code}", *lines])
 
 
 @contextmanager
@@ -206,7 +217,7 @@ class Runner:
         with load():
             cwd = self.directory("other-directory-")
             second = self.exec(*argv, options=options, stdin=stdin, cwd=cwd, timeout=timeout)
-        assert first == second, "two runs under nsbuild differ"
+        assert first == second, f"two runs under nsbuild differ: {difference(first, second)}"
         if differs_bare:
             assert self._differs_bare(plain, argv, stdin, timeout), f"same bare: {plain}"
         else:

@@ -53,7 +53,14 @@ COARSE_RESOLUTION = 4_000_000
 """clock_getres of the coarse clocks: one tick of a 250 Hz kernel, whatever this one's is."""
 
 TIMER_ABSTIME = 1
-SLEEP_UNSUPPORTED = frozenset((CLOCK_MONOTONIC_RAW, CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE))
+SLEEP_UNSUPPORTED = frozenset(
+    (
+        CLOCK_THREAD_CPUTIME_ID,
+        CLOCK_MONOTONIC_RAW,
+        CLOCK_REALTIME_COARSE,
+        CLOCK_MONOTONIC_COARSE,
+    )
+)
 
 NSEC_PER_CLOCK_TICK = NSEC_PER_SEC // 100
 """A clock_t of times(2): USER_HZ is 100 on every Linux."""
@@ -235,16 +242,19 @@ class Time:
 
     def clock_adjtime(self, call: Call, process: Process) -> None:
         """clock_adjtime(2): only CLOCK_REALTIME has it."""
-        which = signed32(call.args[0])
+        which, address = signed32(call.args[0]), call.args[1]
         if which == CLOCK_REALTIME:
-            self._read_timex(call, process, call.args[1])
+            self._read_timex(call, process, address)
             return
         known = (
             which in WALL_CLOCKS
             or which in MONOTONIC_CLOCKS
             or self._cpu_clock_owner(which, process) is not None
         )
-        call.fail(errno.EOPNOTSUPP if known else errno.EINVAL)
+        if len(process.memory.read(call, address, TIMEX_SIZE)) < TIMEX_SIZE:
+            call.fail(errno.EFAULT)
+        else:
+            call.fail(errno.EOPNOTSUPP if known else errno.EINVAL)
 
     def _read_timex(self, call: Call, process: Process, address: int) -> None:
         data = process.memory.read(call, address, 4)
@@ -272,17 +282,18 @@ class Time:
     def clock_nanosleep(self, call: Call, process: Process) -> None:
         """clock_nanosleep(2), relative and absolute."""
         which, flags = signed32(call.args[0]), call.args[1]
-        if which in SLEEP_UNSUPPORTED:
+        if which in SLEEP_UNSUPPORTED or (which < 0 and which & CLOCKFD_MASK == CLOCKFD):
             call.fail(errno.EOPNOTSUPP)
             return
         cpu_clock = which not in WALL_CLOCKS and which not in MONOTONIC_CLOCKS
-        if which == CLOCK_THREAD_CPUTIME_ID or (
-            cpu_clock and self._cpu_clock_owner(which, process) is None
-        ):
+        if cpu_clock and which >= 0 and which not in CPU_CLOCKS:
             call.fail(errno.EINVAL)
             return
         duration = self._interval(call, process, call.args[2])
         if duration is None:
+            return
+        if cpu_clock and not self._can_sleep_on(which, process):
+            call.fail(errno.EINVAL)
             return
         if flags & TIMER_ABSTIME:
             if cpu_clock:
@@ -292,6 +303,11 @@ class Time:
                 now = clock.wall if which in WALL_CLOCKS else clock.monotonic
             duration = max(0, duration - now)
         self._sleep(call, process, duration)
+
+    def _can_sleep_on(self, which: int, process: Process) -> bool:
+        """Whether a CPU clock can wake `process`: not that of the thread that would sleep on it."""
+        own_thread = which < 0 and which & CPUCLOCK_PERTHREAD_MASK and ~(which >> 3) == 0
+        return not own_thread and self._cpu_clock_owner(which, process) is not None
 
     def _interval(self, call: Call, process: Process, address: int) -> int | None:
         """The struct timespec at `address` in nanoseconds; None after having failed the call."""
