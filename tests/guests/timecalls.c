@@ -31,9 +31,8 @@ static void child_that_works(void)
     struct rusage usage;
     memset(&usage, 0, sizeof usage);
     int same = wait4(pid, &status, 0, &usage) == pid;
-    say("wait4 %d %lld.%06ld %lld.%06ld\n", same, (long long)usage.ru_utime.tv_sec,
-        (long)usage.ru_utime.tv_usec, (long long)usage.ru_stime.tv_sec,
-        (long)usage.ru_stime.tv_usec);
+    /* The usage itself is real: the kernel writes it while it lets the call go on (SECURITY.md). */
+    say("wait4 %d\n", same);
 }
 
 static void values(void)

@@ -62,10 +62,9 @@ class Outcome(NamedTuple):
 
 def difference(first: Outcome, second: Outcome) -> str:
     """The first lines that two runs do not share, and their exit codes."""
-    texts = [
-        (seen.stdout + seen.stderr).decode(errors="replace").split("\n") for seen in (first, second)
-    ]
-    lines = itertools.islice(difflib.unified_diff(*texts, lineterm="", n=0), 2, 14)
+    old, new = ((seen.stdout + seen.stderr).decode(errors="replace") for seen in (first, second))
+    changes = difflib.unified_diff(old.split("\n"), new.split("\n"), lineterm="", n=0)
+    lines = itertools.islice(changes, 2, 14)
     return "\n".join([f"exit codes {first.code} and {second.code}", *lines])
 
 

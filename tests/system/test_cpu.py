@@ -57,7 +57,6 @@ def test_rseq_is_refused(ns: Runner) -> None:
             "/usr/bin/python3 -c 'import os; print(os.cpu_count(), os.sched_getaffinity(0))'",
             "1 {0}",
         ),
-        ("grep Cpus_allowed_list /proc/self/status | tr -dc 0-9", "0"),
         ("ls -d /sys/devices/system/cpu/cpu[0-9]*", "/sys/devices/system/cpu/cpu0"),
     ],
 )
@@ -128,6 +127,9 @@ def test_auto_without_an_allowance_warns_once_and_works(user: Runner) -> None:
 
 def test_fifo_with_an_allowance(user: Runner) -> None:
     needs("setting RLIMIT_RTPRIO", os.getuid() == 0)
+    if user.outside(["prlimit", "--rtprio=50", "true"]).code:
+        # No feature of a kernel: root of some virtual machines and containers has not got it.
+        pytest.skip("root has no CAP_SYS_RESOURCE here, so it cannot give the allowance")
     command = ("prlimit", "--rtprio=50", *user.command("exec", "--sched=fifo", "/", "echo", "ran"))
     assert user.outside(command).ok().text == "ran\n"
 

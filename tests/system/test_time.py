@@ -234,12 +234,6 @@ def test_go(ns: Runner, name: str) -> None:
     }
 
 
-def test_go_sleeps_an_hour(ns: Runner) -> None:
-    """Go waits in futex and epoll with a timeout against its own monotonic clock."""
-    needs("Go", ns.has("gopure"))
-    assert ns.exec(ns.guest("gopure"), "sleep").ok().lines[-1] == "slept"
-
-
 PYTHON_CLOCKS = """
 import time
 for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time"):
@@ -256,10 +250,15 @@ def test_python(ns: Runner) -> None:
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 def test_shell(ns: Runner, shell: str) -> None:
-    script = "date +%s.%N; sleep 100; date +%s.%N; times; cat /proc/uptime; cut -d' ' -f22 \
-        /proc/self/stat"
+    script = "date +%s.%N; sleep 2; date +%s.%N; times; cat /proc/uptime"
     seen = ns.twice(shell, "-c", script).ok().lines
-    assert float(seen[1]) - float(seen[0]) == 101
+    assert float(seen[1]) - float(seen[0]) == 3
+
+
+def test_sleeping_takes_no_time(ns: Runner) -> None:
+    """A day passes inside; outside, the run must end within the harness's minute."""
+    seen = ns.exec("sh", "-c", "date +%s; sleep 86400; date +%s").ok().lines
+    assert int(seen[1]) - int(seen[0]) == 86401
 
 
 def test_bash_variables(ns: Runner) -> None:
@@ -285,6 +284,6 @@ def _leaks(lines: list[str]) -> list[str]:
     return [
         line
         for line in lines
-        for word in line.split()[1:]
-        if "random" not in line and int(word) > EPOCH + 3600
+        for word in line.split()
+        if word.isdigit() and "random" not in line and int(word) > EPOCH + 3600
     ]

@@ -45,7 +45,10 @@ MONOTONIC_CLOCKS = frozenset(
 CPU_CLOCKS = frozenset((CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID))
 
 CPUCLOCK_CLOCK_MASK = 3
+CPUCLOCK_PERTHREAD_MASK = 4
 CPUCLOCK_MAX = 3
+CLOCKFD_MASK = 7
+CLOCKFD = 3
 
 RESOLUTION = 1
 """clock_getres of every clock, nanoseconds; a kernel with high-resolution timers says the same."""
