@@ -13,6 +13,7 @@ import socket
 
 from nsbuild.container.spec import SchedulingSpec
 from nsbuild.errors import NsbuildError, warn
+from nsbuild.kernel.sched import set_slice
 from nsbuild.supervisor.initpriority import PRIORITY
 
 GUEST_PRIORITY = 10
@@ -26,6 +27,15 @@ def check_cpu(cpu: int) -> None:
     if cpu not in allowed:
         numbers = ", ".join(map(str, sorted(allowed)))
         raise NsbuildError(f"cannot run on CPU {cpu}", f"these can be used here: {numbers}")
+
+
+GUEST_SLICE = 100_000_000
+"""The guest's time slice without SCHED_FIFO, in nanoseconds, the longest there is.
+
+Of 200 jobs that dash starts at once it got 12 to 66 started before a fork failed with EINTR, by
+nice values alone and with a short slice for the supervisor; with a long one for the guest, all 200,
+each time (Linux 6.18): a supervisor that wakes then goes before them, however many there are.
+"""
 
 
 class CpuClaim:
@@ -92,4 +102,4 @@ def become_guest(fifo: bool) -> None:
     if fifo:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(GUEST_PRIORITY))
     else:
-        os.nice(GUEST_NICE)
+        set_slice(min(os.nice(0) + GUEST_NICE, 19), GUEST_SLICE)

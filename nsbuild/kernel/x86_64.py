@@ -34,6 +34,7 @@ NR = {
     "splice": 275,
     "clock_adjtime": 305,
     "getcpu": 309,
+    "sched_setattr": 314,
     "sched_getattr": 315,
     "seccomp": 317,
     "getrandom": 318,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from nsbuild.errors import NsbuildError
 
@@ -99,16 +99,22 @@ class InitLink:
 
     Also things that a process outside had better not do: looking a number up in /proc can loop on
     a dying process's entries (see nsbuild.supervisor.initpriority); kill(2) cannot.
+
+    `meanwhile`, where it is set, is called with the socket once a request has been sent and returns
+    when the answer is there.
     """
 
     def __init__(self, requests: socket.socket, priority: InitPriority) -> None:
         self._requests = requests
         self._priority = priority
+        self.meanwhile: Callable[[socket.socket], None] | None = None
 
     def _ask(self, what: bytes, value: int = 0) -> bytes:
         try:
             self._priority.raise_init()
             self._requests.send(REQUEST.pack(what, value))
+            if self.meanwhile is not None:
+                self.meanwhile(self._requests)
             reply = self._requests.recv(LIMIT)
         except (BrokenPipeError, ConnectionResetError, ProcessLookupError):
             reply = b""

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -63,6 +64,7 @@ class Parts(NamedTuple):
     """Name in SERVED -> descriptor of its FUSE connection."""
     patch: Patch
     spin: SpinGuard | None
+    """None without SCHED_FIFO, under which alone a spinner keeps the others from running."""
 
 
 _EVENTS = 8
@@ -111,6 +113,12 @@ class Supervisor:
         self.status: int | None = None
         self.exec_hook = ExecHook(parts.patch)
         self.refused: set[Process] = set()
+        self.backlog: deque[Call] | None = None
+        self.eager = select.poll()
+        if parts.spin is None:
+            self.backlog = deque()
+            self.eager.register(parts.listener_fd, select.POLLIN)
+            parts.link.meanwhile = self._meanwhile
         self.handlers = self._collect_handlers(rules)
         self.sources: dict[int, Callable[[], None]] = {
             parts.events.fileno(): self._init_event,
@@ -179,7 +187,10 @@ class Supervisor:
                 else:
                     self.sources[fd]()
             if called:
-                self._answer_one()
+                if self.backlog is None:
+                    self._receive_and_answer()
+                else:
+                    self._answer_backlog(self.backlog)
             if births.waiting:
                 births.retry()
 
@@ -195,10 +206,46 @@ class Supervisor:
             return False
         return True
 
-    def _answer_one(self) -> None:
+    def _receive_and_answer(self) -> None:
         call = self.listener.receive()
-        if call is None:
-            return
+        if call is not None:
+            self._answer(call)
+
+    def _answer_backlog(self, backlog: deque[Call]) -> None:
+        """Receive all that wait, then answer in turn, receiving between answers."""
+        self._receive_waiting(0)
+        while backlog:
+            self._answer(backlog.popleft())
+            self._receive_waiting(0)
+
+    def _receive_waiting(self, other: int) -> bool:
+        """Receive every call that waits; True once descriptor `other` is readable, if there is one.
+
+        Without SCHED_FIFO the guest also runs while we wait for init. A call of it that is received
+        is safe from signals; one that waits to be is given up by the next SIGCHLD, with EINTR.
+        """
+        assert self.backlog is not None
+        while True:
+            ready = dict(self.eager.poll(0 if not other else None))
+            if ready.get(self.listener.fd, 0) & select.POLLIN:
+                call = self.listener.receive()
+                if call is not None:
+                    self.backlog.append(call)
+            elif self.listener.fd in ready:
+                self.eager.unregister(self.listener.fd)
+            elif other not in ready:
+                return False
+            if other in ready:
+                return True
+
+    def _meanwhile(self, requests: socket.socket) -> None:
+        fd = requests.fileno()
+        self.eager.register(fd, select.POLLIN)
+        while not self._receive_waiting(fd):
+            pass
+        self.eager.unregister(fd)
+
+    def _answer(self, call: Call) -> None:
         process = self.table.of(call)
         if process is None:
             return
