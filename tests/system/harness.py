@@ -208,11 +208,10 @@ class Runner:
         With `differs_bare` two bare runs must differ; without, a bare run must give what nsbuild
         gave (for tables of errors, which are the same everywhere).
         """
-        began = time.time()
         first = self.exec(*argv, options=options, stdin=stdin, timeout=timeout)
         plain = self.bare(*argv, stdin=stdin, timeout=timeout)
         burn_pids()
-        next_second(began)
+        next_second(time.time())
         with load():
             cwd = self.directory("other-directory-")
             second = self.exec(*argv, options=options, stdin=stdin, cwd=cwd, timeout=timeout)
