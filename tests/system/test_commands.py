@@ -33,7 +33,7 @@ COMMANDS = {
     "shuf": "seq 50 | shuf | tr '\\n' ' '",
     "sort-R": "seq 50 | sort -R | tr '\\n' ' '",
     "awk-srand": "awk 'BEGIN { srand(); print srand(), rand() }'",
-    "ps": "ps -eo pid,lstart,comm",
+    "ps": "sleep 0; ps -eo pid,comm",
     "uptime": "cat /proc/uptime",
     "hostname-pid": "echo $(hostname)-$$-$(date +%s%N)",
     "eight-shells": "for i in 1 2 3 4 5 6 7 8; do sh -c 'echo $$; date +%s%N' >$i & done; wait; "
