@@ -179,18 +179,19 @@ class Supervisor:
         while self.status is None:
             called = False
             # Ends first: a number may only be trusted once those who had it before are forgotten.
-            for fd, events in poll(RETRY_SECONDS if births.waiting else -1, _EVENTS):
+            # A call that was received while we asked init is one that epoll will not tell of again.
+            patience = 0 if self.backlog else RETRY_SECONDS if births.waiting else -1
+            for fd, events in poll(patience, _EVENTS):
                 if fd == listener_fd:
                     called = events == select.EPOLLIN or self._listener_ready(events)
                 elif fd in by_pidfd:
                     self._ended(fd)
                 else:
                     self.sources[fd]()
-            if called:
-                if self.backlog is None:
-                    self._receive_and_answer()
-                else:
-                    self._answer_backlog(self.backlog)
+            if self.backlog is not None:
+                self._answer_backlog(self.backlog)
+            elif called:
+                self._receive_and_answer()
             if births.waiting:
                 births.retry()
 
