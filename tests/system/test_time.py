@@ -226,9 +226,9 @@ def test_a_script_by_its_first_line(ns: Runner) -> None:
 
 
 @pytest.mark.parametrize("name", ["gopure", "gocgo"])
-def test_go(ns: Runner, name: str) -> None:
-    needs("Go", ns.has(name))
-    first = ns.twice(ns.guest(name)).ok().lines[0].split()
+def test_go(root: Runner, name: str) -> None:
+    needs("Go", root.has(name))
+    first = root.twice(root.guest(name)).ok().lines[0].split()
     assert {int(word) // 10**9 if len(word) > 10 else int(word) for word in first} <= {
         EPOCH + i for i in range(20)
     }
