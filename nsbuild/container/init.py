@@ -35,6 +35,8 @@ from nsbuild.supervisor.initlink import (
     EVENT_READY,
     EXISTS,
     NO,
+    OPEN_AUXV,
+    OPEN_MEM,
     REQUEST,
     RESERVE,
     SIGNAL,
@@ -218,7 +220,19 @@ class Init:
         if not message:
             os._exit(1)
         what, value = REQUEST.unpack(message)
-        self._requests.send(self._answer(what, value))
+        if what in (OPEN_MEM, OPEN_AUXV):
+            self._open(f"/proc/{value}/{'mem' if what == OPEN_MEM else 'auxv'}", what)
+        else:
+            self._requests.send(self._answer(what, value))
+
+    def _open(self, path: str, what: bytes) -> None:
+        try:
+            fd = os.open(path, os.O_RDWR if what == OPEN_MEM else os.O_RDONLY)
+        except OSError:
+            self._requests.send(NO)
+            return
+        socket.send_fds(self._requests, [YES], [fd])
+        os.close(fd)
 
     def _answer(self, what: bytes, value: int) -> bytes:
         if what == RESERVE:

@@ -17,4 +17,9 @@ _ENTRY = struct.Struct("=QQ")
 
 def auxiliary_vector(pid: int | str) -> dict[int, int]:
     """Key -> value of process `pid`, or of ours for "self"; OSError if it is gone."""
-    return dict(_ENTRY.iter_unpack(read_small(f"/proc/{pid}/auxv")))
+    return parse_auxv(read_small(f"/proc/{pid}/auxv"))
+
+
+def parse_auxv(data: bytes) -> dict[int, int]:
+    """Key -> value of the bytes of an auxiliary vector."""
+    return dict(_ENTRY.iter_unpack(data))

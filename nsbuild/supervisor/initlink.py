@@ -21,6 +21,8 @@ BORN = b"B"
 EXISTS = b"E"
 UTS_NAMES = b"U"
 SIGNAL = b"S"
+OPEN_MEM = b"M"
+OPEN_AUXV = b"A"
 YES, NO = b"y", b"n"
 
 EVENT_MAPS = b"M"
@@ -109,13 +111,26 @@ class InitLink:
         self._priority = priority
         self.meanwhile: Callable[[socket.socket], None] | None = None
 
-    def _ask(self, what: bytes, value: int = 0) -> bytes:
+    def open_file(self, pid: int, name: str) -> int:
+        """Open /proc/PID/mem or auxv as the container's root; the descriptor, or -1.
+
+        `pid` must be waiting in a call: looking it up is safe then.
+        """
+        fds: list[int] = []
+        self._ask(OPEN_MEM if name == "mem" else OPEN_AUXV, pid, fds)
+        return fds[0] if fds else -1
+
+    def _ask(self, what: bytes, value: int = 0, fds: list[int] | None = None) -> bytes:
         try:
             self._priority.raise_init()
             self._requests.send(REQUEST.pack(what, value))
             if self.meanwhile is not None:
                 self.meanwhile(self._requests)
-            reply = self._requests.recv(LIMIT)
+            if fds is None:
+                reply = self._requests.recv(LIMIT)
+            else:
+                reply, received, _, _ = socket.recv_fds(self._requests, LIMIT, 1)
+                fds.extend(received)
         except (BrokenPipeError, ConnectionResetError, ProcessLookupError):
             reply = b""
         if not reply:

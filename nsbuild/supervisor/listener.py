@@ -10,6 +10,7 @@ before it says so, because an aborted call is made again.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from fcntl import ioctl
 
 from nsbuild.kernel.seccomp import (
@@ -36,12 +37,13 @@ class Call:
     For the trace, `outcome` is what was answered and `said` what was written into the guest.
     """
 
-    __slots__ = ("arch", "args", "id", "listener", "nr", "outcome", "said", "tid")
+    __slots__ = ("arch", "args", "id", "listener", "nr", "outcome", "said", "tid", "vpid")
 
     def __init__(self, listener: Listener, values: tuple[int, ...]) -> None:
         self.listener = listener
         self.id = values[0]
         self.tid = values[1]
+        self.vpid = 0
         self.nr = values[3]
         self.arch = values[4]
         self.args = values[6:]
@@ -80,6 +82,7 @@ class Listener:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.received = 0
+        self.open_inside: Callable[[int, str], int] = lambda _vpid, _name: -1
         size_notif, size_resp = notif_sizes()
         self._notif = bytearray(max(size_notif, NOTIF.size))
         # The kernel insists on zeroes in the buffer of a RECV (EINVAL otherwise).

@@ -108,6 +108,7 @@ class Supervisor:
         self.trace = trace
         self.epoll = select.epoll()
         self.listener = Listener(parts.listener_fd)
+        self.listener.open_inside = parts.link.open_file
         self.table = ProcessTable(_root(rules), parts.link.exists, parts.proc_fd, self.epoll, trace)
         self.births = Births(self.table, parts.link, self._parent_of)
         self.status: int | None = None
@@ -250,6 +251,7 @@ class Supervisor:
         process = self.table.of(call)
         if process is None:
             return
+        call.vpid = process.vpid
         if call.arch != AUDIT_ARCH:
             # Such programs have a vDSO and clock calls of their own: what is not answered is not
             # let in.
