@@ -328,7 +328,7 @@ class Supervisor:
 
     def _watch_spinners(self, spin: SpinGuard) -> None:
         """Look for spinners now and then; a timeout of the loop's own would cost each call more."""
-        timer = every(CHECK_SECONDS)
+        timer = every(min(CHECK_SECONDS, spin.bound))
         asked = False
 
         def tick() -> None:

@@ -1,4 +1,4 @@
-/* timecalls MODE: every other call that tells the time. MODE: values, errors, or set. */
+/* timecalls MODE: every other call that tells the time. MODE: values, wait4, errors, or set. */
 #include "guest.h"
 
 #include <sys/resource.h>
@@ -18,7 +18,8 @@ static void show_usage(const char *name, int who)
         usage.ru_majflt, usage.ru_nvcsw, usage.ru_nivcsw, usage.ru_maxrss);
 }
 
-static void child_that_works(void)
+/* Lets a child use some CPU time, and takes what wait4(2) says about it. */
+static int child_that_works(struct rusage *usage)
 {
     int status;
     pid_t pid = fork();
@@ -28,11 +29,17 @@ static void child_that_works(void)
             sum += i;
         _exit(0);
     }
+    memset(usage, 0, sizeof *usage);
+    return wait4(pid, &status, 0, usage) == pid;
+}
+
+static void wait_for_a_child(void)
+{
     struct rusage usage;
-    memset(&usage, 0, sizeof usage);
-    int same = wait4(pid, &status, 0, &usage) == pid;
-    /* The usage itself is real: the kernel writes it while it lets the call go on (SECURITY.md). */
-    say("wait4 %d\n", same);
+    int same = child_that_works(&usage);
+    say("wait4 %d %lld.%06ld %lld.%06ld\n", same, (long long)usage.ru_utime.tv_sec,
+        (long)usage.ru_utime.tv_usec, (long long)usage.ru_stime.tv_sec,
+        (long)usage.ru_stime.tv_usec);
 }
 
 static void values(void)
@@ -56,7 +63,8 @@ static void values(void)
     long result = syscall(SYS_gettimeofday, &now, &zone);
     say("raw gettimeofday %ld %lld.%06ld zone %d %d\n", result, (long long)now.tv_sec,
         (long)now.tv_usec, zone.tz_minuteswest, zone.tz_dsttime);
-    child_that_works();
+    struct rusage usage;
+    say("child %d\n", child_that_works(&usage));
     struct tms cpu;
     long ticks = times(&cpu);
     say("times %ld %ld %ld %ld %ld\n", ticks, (long)cpu.tms_utime, (long)cpu.tms_stime,
@@ -133,6 +141,8 @@ int main(int count, char **argument)
         return 2;
     if (!strcmp(argument[1], "values"))
         values();
+    if (!strcmp(argument[1], "wait4"))
+        wait_for_a_child();
     if (!strcmp(argument[1], "errors"))
         errors();
     if (!strcmp(argument[1], "set"))

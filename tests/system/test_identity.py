@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.system.harness import Runner
+from tests.system.harness import EPOCH, Runner
 
 UNAME = {"s": "Linux", "n": "nsbuild", "r": "6.1.0-nsbuild", "m": "x86_64"}
 MACHINE_ID = "6e736275696c6400000000000000ab1e"
@@ -73,6 +73,13 @@ def test_su_and_setuid_programs_work(root: Runner) -> None:
     """
     assert root.exec("su", "-s", "/bin/sh", "daemon", "-c", "id -un").ok().text == "daemon\n"
     assert root.exec("sudo", "-u", "daemon", "id", "-un").ok().text == "daemon\n"
+
+
+def test_the_command_can_become_somebody_else(ns: Runner) -> None:
+    """What su does once it has read the shadow file; the clock must follow the process there."""
+    become = ("setpriv", "--reuid=daemon", "--regid=daemon", "--clear-groups")
+    assert ns.exec(*become, "id", "-un").ok().text == "daemon\n"
+    assert ns.exec(*become, "date", "+%s").ok().text == f"{EPOCH}\n"
 
 
 def test_no_new_privs_is_not_set(ns: Runner) -> None:

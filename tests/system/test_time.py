@@ -165,6 +165,16 @@ def test_values_of_other_calls(ns: Runner) -> None:
     assert "uptime 0 loads 0 0 0" in uptime or "uptime 1 loads 0 0 0" in uptime
 
 
+@pytest.mark.xfail(
+    reason="wait4 and waitid write the child's real CPU time themselves, and only its parent can "
+    "make the call, so it cannot be answered (SECURITY.md)",
+)
+def test_cpu_time_that_wait4_tells(root: Runner) -> None:
+    """By getrusage a child that works has used none; wait4 would have to say the same."""
+    seen = root.exec(root.guest("timecalls"), "wait4").ok().lines
+    assert seen == ["wait4 1 0.000000 0.000000"]
+
+
 @pytest.mark.parametrize("guest", guests("timecalls"), indirect=True)
 def test_errors_of_time_calls_are_the_kernels(ns: Runner, guest: str) -> None:
     ns.twice(guest, "errors", differs_bare=False).ok()
@@ -239,7 +249,7 @@ import time
 for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time"):
     print(name, getattr(time, name)(), getattr(time, name + "_ns")())
 print(time.strftime("%c"), time.localtime().tm_year)
-time.sleep(1.5)
+time.sleep(0.25)
 print(time.time(), time.monotonic())
 """
 
@@ -250,9 +260,9 @@ def test_python(ns: Runner) -> None:
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 def test_shell(ns: Runner, shell: str) -> None:
-    script = "date +%s.%N; sleep 2; date +%s.%N; times; cat /proc/uptime"
+    script = "date +%s.%N; sleep 0.25; date +%s.%N; times; cat /proc/uptime"
     seen = ns.twice(shell, "-c", script).ok().lines
-    assert float(seen[1]) - float(seen[0]) == 3
+    assert float(seen[1]) - float(seen[0]) == 1.25
 
 
 def test_sleeping_takes_no_time(ns: Runner) -> None:

@@ -7,7 +7,6 @@ import (
 	"math/rand"
 	"os"
 	"runtime"
-	"sync"
 	"time"
 )
 
@@ -32,12 +31,5 @@ func main() {
 	fmt.Printf("%x\n", bytes)
 	rand.Seed(time.Now().UnixNano())
 	fmt.Println(rand.Int63())
-	var group sync.WaitGroup
-	group.Add(1)
-	go func() { defer group.Done(); time.Sleep(time.Hour) }()
 	fmt.Println(os.Hostname())
-	if len(os.Args) > 1 {
-		group.Wait()
-		fmt.Println("slept")
-	}
 }
