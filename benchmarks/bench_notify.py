@@ -1,11 +1,13 @@
 """A notified call against a native one, on the same CPU.
 
 The guest counts cycles, since inside every clock is virtual. `raw_getppid` is not notified and
-shows what the filter alone costs; `libc_clock_gettime` is what programs call.
+shows what the filter alone costs; `libc_clock_gettime` is what programs call. `Python's floor` is a
+loop that receives and answers nothing (see floor.py): what no supervisor in Python can go below.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,9 +24,11 @@ def main(quick: bool) -> None:
         lines = [line.split() for line in output(command).splitlines()]
         return {name: float(cycles) / hertz for name, cycles in lines}
 
+    floor: list[str | Path] = [sys.executable, "-m", "benchmarks.floor", binary, count]
     found = alternate(
         {
             "native": lambda: measure(pinned(binary, count)),
+            "Python's floor": lambda: measure(floor),
             "nsbuild": lambda: measure(inside(binary, count)),
             "nsbuild --sched=other": lambda: measure(
                 inside(binary, count, options=["--sched=other"])
