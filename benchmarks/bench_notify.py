@@ -2,7 +2,8 @@
 
 The guest counts cycles, since inside every clock is virtual. `raw_getppid` is not notified and
 shows what the filter alone costs; `libc_clock_gettime` is what programs call. `Python's floor` is a
-loop that receives and answers nothing (see floor.py): what no supervisor in Python can go below.
+loop that receives and answers nothing (see floor.py): what no supervisor in Python can go below. It
+is notified of raw_clock_gettime and raw_getrandom alone, so its other figures are about native.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The least that Python can do for a notified call: epoll, RECV, SEND, and no answer at all.
 
 `python -m benchmarks.floor COMMAND...` runs the command under a filter that notifies clock_gettime
-and getrandom, on one CPU under SCHED_FIFO as nsbuild does, and answers each with 0. What a call
-costs here no supervisor written in Python can go below; the rest is ours.
+and getrandom, and answers each with 0. CPU, priorities and listener are set up by nsbuild's own
+code, so that what differs is the answering alone. What a call costs here no supervisor written in
+Python can go below; the rest is ours.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from fcntl import ioctl
 from typing import NoReturn
 
 from benchmarks.common import cpu
+from nsbuild.container.cpu import become_guest, supervise_on
 from nsbuild.container.handover import Handover
+from nsbuild.container.spec import SchedulingSpec
+from nsbuild.errors import NsbuildError
 from nsbuild.kernel import bpf
 from nsbuild.kernel.process import pidfd_getfd
 from nsbuild.kernel.seccomp import (
@@ -25,6 +29,7 @@ from nsbuild.kernel.seccomp import (
     Program,
 )
 from nsbuild.kernel.x86_64 import NR
+from nsbuild.supervisor.listener import Listener
 
 
 def _filter() -> bytes:
@@ -40,14 +45,10 @@ def _filter() -> bytes:
     )
 
 
-def _fifo(priority: int) -> None:
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
-
-
 def _guest(handover: Handover, command: list[str]) -> NoReturn:
     """In the child: install the filter, hand over the listener, become the command."""
     try:
-        _fifo(10)
+        become_guest(True)
         handover.offer(Program(_filter()).install())
         os.execvp(command[0], command)
     except OSError as error:
@@ -70,23 +71,24 @@ def _answer(listener: int) -> None:
 
 
 def main(command: list[str]) -> int:
-    """Run the command; returns its exit status."""
-    os.sched_setaffinity(0, {cpu()})
+    """Run the command; returns its exit status. Raises NsbuildError."""
+    supervise_on(cpu(), SchedulingSpec(policy="fifo"))
     handover = Handover()
     child = os.fork()
     if child == 0:
         _guest(handover, command)
-    _fifo(20)
     pidfd = os.pidfd_open(child)
     number = handover.await_offer(pidfd)
     if number is None:
-        print(f"floor: the filter: {os.strerror(handover.failure)}", file=sys.stderr)
-        return 125
-    listener = pidfd_getfd(pidfd, number)
+        raise NsbuildError(f"cannot install the filter: {os.strerror(handover.failure)}")
+    listener = Listener(pidfd_getfd(pidfd, number))
     handover.taken()
-    _answer(listener)
+    _answer(listener.fd)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except NsbuildError as error:
+        sys.exit(f"floor: {error}")
