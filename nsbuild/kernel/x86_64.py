@@ -31,6 +31,7 @@ NR = {
     "clock_gettime": 228,
     "clock_getres": 229,
     "clock_nanosleep": 230,
+    "exit_group": 231,
     "splice": 275,
     "clock_adjtime": 305,
     "getcpu": 309,

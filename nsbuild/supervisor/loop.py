@@ -143,6 +143,7 @@ class Supervisor:
             NR["fork"]: self.births.request,
             NR["vfork"]: self.births.request,
             NR["clone"]: self.births.request,
+            NR["exit_group"]: self._exit_group,
         }
 
     def _add_devices(self) -> None:
@@ -274,6 +275,16 @@ class Supervisor:
         handler(call, process)
         if self.trace.enabled:
             self.trace.call(process.name, process.vpid, call)
+
+    def _exit_group(self, call: Call, _process: Process) -> None:
+        """Receive whatever waits before the end of the process makes SIGCHLD.
+
+        Without SCHED_FIFO a call may have been entered and not been received; the signal would make
+        it fail with EINTR (docs/signals.md).
+        """
+        if self.backlog is not None:
+            self._receive_waiting(0)
+        call.resume()
 
     def _arch_prctl(self, call: Call, process: Process) -> None:
         if call.args[0] & 0xFFFFFFFF == ARCH_SET_FS:

@@ -58,6 +58,16 @@ def test_sigchld_interrupts_no_call_under_fifo(root: Runner) -> None:
     assert seen["interrupted"] == "0"
 
 
+def test_jobs_end_while_others_start(ns: Runner) -> None:
+    """Without SCHED_FIFO a SIGCHLD may come before a fork is received; dash gives up then."""
+    script = (
+        "j=0; while [ $j -lt 120 ]; do for i in 1 2 3 4 5 6 7 8; do "
+        "sh -c 'date +%s%N' >$i & done; wait; j=$((j+1)); done; echo $j"
+    )
+    seen = ns.exec("dash", "-c", script, options=["--sched=other"], timeout=TIMEOUT)
+    assert seen.ok().lines == ["120"]
+
+
 def test_a_brother_that_sends_signals(ns: Runner) -> None:
     seen = ns.exec(ns.guest("storm"), "kill", "3000", timeout=TIMEOUT).ok()
     assert values(seen.lines)["failed"] == "0"

@@ -128,7 +128,7 @@ def each(names: str, action: int) -> list[tuple[str, tuple[int, ...], int]]:
 EXPECTED = [
     *each("read write openat execve mount unshare ptrace setns chroot pivot_root", ALLOW),
     *each("keyctl wait4 prctl futex", ALLOW),
-    *each("seccomp sendfile splice", NOTIFY),
+    *each("seccomp sendfile splice exit_group", NOTIFY),
     ("prctl", (22,), NOTIFY),
     ("prctl", (22 | 1 << 40,), NOTIFY),
     ("prctl", (23,), ALLOW),
