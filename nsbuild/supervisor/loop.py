@@ -188,8 +188,9 @@ class Supervisor:
                     called = events == select.EPOLLIN or self._listener_ready(events)
                 elif fd in by_pidfd:
                     self._ended(fd)
-                else:
+                elif fd in self.sources:
                     self.sources[fd]()
+                # Else its process ended together with its parent, whose end it was forgotten with.
             if self.backlog is not None:
                 self._answer_backlog(self.backlog)
             elif called:

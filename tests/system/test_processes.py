@@ -38,6 +38,15 @@ def test_the_schedule_does_not_matter(ns: Runner, mode: str) -> None:
     assert len(runs) == 1
 
 
+def test_a_parent_and_its_child_may_end_at_once(ns: Runner) -> None:
+    """Without SCHED_FIFO, on a loaded machine, we hear of both ends in one breath."""
+    script = "i=0; while [ $i -lt 300 ]; do (: & ); i=$((i+1)); done; echo done"
+    with load():
+        for _ in range(3):
+            seen = ns.exec("sh", "-c", script, options=["--sched=other"]).ok()
+            assert seen.text == "done\n"
+
+
 def test_racing_shells(ns: Runner) -> None:
     """The order of the lines is a matter of the schedule; what they say is not."""
     options = ["--sched=other"]
