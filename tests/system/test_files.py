@@ -60,9 +60,10 @@ SCRIPTS = {
     ),
     "stdin": "stat -L -c '%i %d %y' /dev/stdin </etc/passwd; echo a >a; stat -L - <a",
     "proc": f"{SHOW} /proc /proc/self /proc/self/status /proc/1 /sys /sys/kernel /dev /dev/pts",
-    "tmp": f"cd /tmp; unset PWD OLDPWD; echo a >/tmp/a; {SHOW} /tmp/a /tmp; mktemp -d; ls -lai --full-time /tmp",
+    "tmp": f"cd /tmp; unset PWD OLDPWD; echo a >a; {SHOW} a .; mktemp -d; ls -lai --full-time",
     "df": "df -k . / /tmp | tail -n +2 | awk '{print $2, $3, $4}'; stat -f -c '%i %l %T %b %c' . /",
-    "du": "dd if=/dev/zero of=a bs=1k count=10 2>/dev/null; truncate -s 1M b; du -ak --time --time-style=full-iso; du -s",
+    "du": "dd if=/dev/zero of=a bs=1k count=10 2>/dev/null; truncate -s 1M b; "
+    "du -ak --time --time-style=full-iso; du -s",
     "find": "mkdir -p b/c a; touch b/c/x a/y; find . -printf '%p %i %D %k %b %T@ %C@ %A@\n'",
     "python": "echo 'x = 1' >m.py; /usr/bin/python3 -m compileall -q m.py; sha256sum __pycache__/*",
     "make": "printf 'a: b\n\tcp b a\n' >Makefile; echo b >b; make; make; touch b; make; "
@@ -72,6 +73,8 @@ SCRIPTS = {
 }
 
 AS_USER = (
+    "proc-self",
+    "mounts",
     "write",
     "rename",
     "touch-explicit",
