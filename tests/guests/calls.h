@@ -130,25 +130,53 @@ static inline void open_state(void)
     must(raw(SYS_unlink, "gone", 0, 0, 0), "gone");
 }
 
-/* STATE, made anew, with the working directory in it. */
+/* What is in STATE: a name, its mode, and the text of a file or link. */
+static const struct entry {
+    const char *name;
+    mode_t mode;
+    const char *text;
+} entries[] = {
+    {"f", S_IFREG | 0644, "hello"},
+    {"twin", S_IFREG | 0604, "twins"},
+    {"twin2", 0, "twin"},
+    {"e", S_IFDIR | 0755, ""},
+    {"full", S_IFDIR | 0751, ""},
+    {"full/x", S_IFREG | 0640, "inner"},
+    {"fifo", S_IFIFO | 0600, ""},
+    {"lf", S_IFLNK, "f"},
+    {"ld", S_IFLNK, "full"},
+    {"lnone", S_IFLNK, "none"},
+    {"loop", S_IFLNK, "loop"},
+    {"lup", S_IFLNK, "../s/f"},
+    {"lfd", S_IFLNK, "/proc/self/fd/11"},
+    {"lcwd", S_IFLNK, "/proc/self/cwd/f"},
+    {"lslash", S_IFLNK, "e/"},
+    {"lback", S_IFLNK, "full/../f"},
+    {"lstdin", S_IFLNK, "/dev/stdin"},
+};
+#define ENTRIES (sizeof entries / sizeof *entries)
+
+static inline void make_entry(const struct entry *e)
+{
+    if (S_ISREG(e->mode))
+        put(e->name, e->text, e->mode & 07777);
+    else if (S_ISDIR(e->mode))
+        must(raw(SYS_mkdir, e->name, e->mode & 07777, 0, 0), e->name);
+    else if (S_ISLNK(e->mode))
+        must(raw(SYS_symlink, e->text, e->name, 0, 0), e->name);
+    else if (e->mode)
+        must(raw(SYS_mknod, e->name, e->mode, 0, 0), e->name);
+    else
+        must(raw(SYS_link, e->text, e->name, 0, 0), e->name);
+}
+
+/* STATE, with the working directory in it. */
 static inline void make_state(void)
 {
     must(raw(SYS_mkdir, STATE, 0755, 0, 0), STATE);
     must(raw(SYS_chdir, STATE, 0, 0, 0), STATE);
-    put("f", "hello", 0644);
-    put("twin", "twins", 0604);
-    must(raw(SYS_link, "twin", "twin2", 0, 0), "twin2");
-    must(raw(SYS_mkdir, "e", 0755, 0, 0), "e");
-    must(raw(SYS_mkdir, "full", 0751, 0, 0), "full");
-    put("full/x", "inner", 0640);
-    must(raw(SYS_mknod, "fifo", S_IFIFO | 0600, 0, 0), "fifo");
-    static const char *const links[][2] = {
-        {"f", "lf"}, {"full", "ld"}, {"none", "lnone"}, {"loop", "loop"}, {"../s/f", "lup"},
-        {"/proc/self/fd/11", "lfd"}, {"/proc/self/cwd/f", "lcwd"}, {"e/", "lslash"},
-        {"full/../f", "lback"}, {"/dev/stdin", "lstdin"},
-    };
-    for (size_t i = 0; i < sizeof links / sizeof *links; i++)
-        must(raw(SYS_symlink, links[i][0], links[i][1], 0, 0), links[i][1]);
+    for (size_t i = 0; i < ENTRIES; i++)
+        make_entry(&entries[i]);
     open_state();
 }
 
@@ -187,11 +215,11 @@ static inline void drop_others(void)
 /* Things beside STATE: chains of links, what others may not enter, descriptors, pages. */
 static inline void make_scene(void)
 {
-    page = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    munmap(EDGE, PAGE);
     constant = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     *constant = 'f';
     mprotect(constant, PAGE, PROT_READ);
+    page = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    munmap(EDGE, PAGE);
     must(raw(SYS_mkdir, "chain", 0755, 0, 0), "chain");
     put("chain/0", "end", 0644);
     for (int i = 1; i <= 41; i++) {

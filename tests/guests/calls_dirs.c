@@ -6,7 +6,7 @@
 
 #include <dirent.h>
 
-struct entry {
+struct found {
     unsigned long ino;
     long next;
     int type, size;
@@ -19,11 +19,11 @@ static long get(int nr, int fd, void *buffer, size_t size)
     return raw(nr, fd, buffer, size, 0);
 }
 
-static int unpack(int nr, const char *buffer, long size, struct entry *entries)
+static int unpack(int nr, const char *buffer, long size, struct found *entries)
 {
     int count = 0;
     for (const char *at = buffer; at < buffer + size; count++) {
-        struct entry *e = &entries[count];
+        struct found *e = &entries[count];
         memcpy(&e->ino, at, 8);
         memcpy(&e->next, at + 8, 8);
         e->size = *(const unsigned short *)(at + 16);
@@ -36,7 +36,7 @@ static int unpack(int nr, const char *buffer, long size, struct entry *entries)
 
 #define MANY 512
 /* The whole directory, `size` bytes at a time. */
-static int read_all(int nr, int fd, struct entry *entries, size_t size)
+static int read_all(int nr, int fd, struct found *entries, size_t size)
 {
     static char buffer[65536];
     int count = 0;
@@ -50,10 +50,10 @@ static int read_all(int nr, int fd, struct entry *entries, size_t size)
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
+    return strcmp(((const struct found *)a)->name, ((const struct found *)b)->name);
 }
 
-static void say_sorted(const char *what, struct entry *entries, int count)
+static void say_sorted(const char *what, struct found *entries, int count)
 {
     qsort(entries, count, sizeof *entries, by_name);
     say("%s:", what);
@@ -62,7 +62,7 @@ static void say_sorted(const char *what, struct entry *entries, int count)
     say("\n");
 }
 
-static struct entry all[MANY], more[MANY];
+static struct found all[MANY], more[MANY];
 static const int calls[] = {SYS_getdents64, SYS_getdents};
 static const char *const call_names[] = {"getdents64", "getdents"};
 #define EACH_CALL for (int c = 0; c < 2; c++)

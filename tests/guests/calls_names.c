@@ -1,7 +1,6 @@
 /* calls_names GROUP PLACE: makes, moves and removes names, in every situation.
  *
  * GROUP: make, remove (one path), move (two paths: the situation's is the old or the new one). */
-#include "calls_places.h"
 #include "calls_situations.h"
 
 #define CALL(name, expression)                                                                     \
@@ -40,7 +39,7 @@ CALL(do_linkat_invalid, LINK(dir, path, AT, "new", AT_SYMLINK_NOFOLLOW))
 
 static const struct call make_calls[] = {
     {"mkdir", 0, do_mkdir},
-    {"mkdirat", AT_CALL, do_mkdirat},
+    {"mkdirat", AT_CALL | MAIN, do_mkdirat},
     {"mknod", 0, do_mknod},
     {"mknod-fifo", 0, do_mknod_fifo},
     {"mknodat-socket", AT_CALL, do_mknodat_socket},
@@ -48,15 +47,15 @@ static const struct call make_calls[] = {
     {"mknodat-whiteout", AT_CALL, do_mknodat_whiteout},
     {"mknodat-directory", AT_CALL, do_mknodat_directory},
     {"mknodat-wrong", AT_CALL, do_mknodat_wrong},
-    {"symlink", 0, do_symlink},
+    {"symlink", MAIN, do_symlink},
     {"symlink-empty", 0, do_symlink_empty},
     {"symlinkat", AT_CALL, do_symlinkat},
     {"symlinkat-null", AT_CALL, do_symlinkat_null},
     {"symlink-target", 0, do_symlink_to},
     {"link-to", 0, do_link_to},
-    {"link-from", 0, do_link_from},
+    {"link-from", MAIN, do_link_from},
     {"link-directory-to", 0, do_link_directory_to},
-    {"linkat-to", AT_CALL, do_linkat_to},
+    {"linkat-to", AT_CALL | MAIN, do_linkat_to},
     {"linkat-from", AT_CALL, do_linkat_from},
     {"linkat-from-empty", AT_CALL, do_linkat_from_empty},
     {"linkat-invalid", AT_CALL, do_linkat_invalid},
@@ -70,9 +69,9 @@ CALL(do_unlinkat_invalid, raw(SYS_unlinkat, dir, path, AT_SYMLINK_NOFOLLOW, 0))
 CALL(do_unlinkat_high, raw(SYS_unlinkat, dir, path, 0x100000000, 0))
 
 static const struct call remove_calls[] = {
-    {"rmdir", 0, do_rmdir},
+    {"rmdir", MAIN, do_rmdir},
     {"unlink", 0, do_unlink},
-    {"unlinkat", AT_CALL, do_unlinkat},
+    {"unlinkat", AT_CALL | MAIN, do_unlinkat},
     {"unlinkat-directory", AT_CALL, do_unlinkat_directory},
     {"unlinkat-invalid", AT_CALL, do_unlinkat_invalid},
     {"unlinkat-high-bit", AT_CALL, do_unlinkat_high},
@@ -99,12 +98,12 @@ CALL(do_renameat2_unknown, MOVE(dir, path, AT, "new", 64))
 CALL(do_renameat2_zero, MOVE(dir, path, dir, path, 0))
 
 static const struct call move_calls[] = {
-    {"rename-from", 0, do_rename_from},
+    {"rename-from", MAIN, do_rename_from},
     {"rename-onto-file", 0, do_rename_onto_file},
     {"rename-onto-directory", 0, do_rename_onto_directory},
     {"rename-onto-full", 0, do_rename_onto_full},
     {"rename-to", 0, do_rename_to},
-    {"rename-directory-to", 0, do_rename_directory_to},
+    {"rename-directory-to", MAIN, do_rename_directory_to},
     {"rename-twin-to", 0, do_rename_twin_to},
     {"rename-missing-to", 0, do_rename_missing_to},
     {"rename-to-slash", 0, do_rename_slash},
@@ -113,7 +112,7 @@ static const struct call move_calls[] = {
     {"renameat2-noreplace", AT_CALL, do_renameat2_noreplace},
     {"renameat2-noreplace-to", AT_CALL, do_renameat2_noreplace_to},
     {"renameat2-exchange", AT_CALL, do_renameat2_exchange},
-    {"renameat2-exchange-to", AT_CALL, do_renameat2_exchange_to},
+    {"renameat2-exchange-to", AT_CALL | MAIN, do_renameat2_exchange_to},
     {"renameat2-whiteout", AT_CALL, do_renameat2_whiteout},
     {"renameat2-both", AT_CALL, do_renameat2_both},
     {"renameat2-unknown", AT_CALL, do_renameat2_unknown},

@@ -1,7 +1,6 @@
 /* calls_open GROUP PLACE: opens, in every situation; prints the number given and the flags kept.
  *
  * GROUP: open, openat2. Every open has O_NONBLOCK, since one of the files is a FIFO. */
-#include "calls_places.h"
 #include "calls_situations.h"
 
 #include <linux/openat2.h>
@@ -76,14 +75,14 @@ static const struct call open_calls[] = {
     {"open-truncate", 0, open_truncate},
     {"open-create", 0, open_create},
     {"open-exclusive", 0, open_exclusive},
-    {"openat-read", KEEP | AT_CALL, openat_read},
-    {"openat-write", AT_CALL, openat_write},
+    {"openat-read", KEEP | AT_CALL | MAIN, openat_read},
+    {"openat-write", AT_CALL | MAIN, openat_write},
     {"openat-append", AT_CALL, openat_append},
     {"openat-both", AT_CALL, openat_both},
     {"openat-three", AT_CALL, openat_three},
     {"openat-read-truncate", AT_CALL, openat_read_truncate},
-    {"openat-create", AT_CALL, openat_create},
-    {"openat-exclusive", AT_CALL, openat_exclusive},
+    {"openat-create", AT_CALL | MAIN, openat_create},
+    {"openat-exclusive", AT_CALL | MAIN, openat_exclusive},
     {"openat-create-nofollow", AT_CALL, openat_create_nofollow},
     {"openat-create-read", AT_CALL, openat_create_read},
     {"openat-create-directory", AT_CALL, openat_create_directory},
@@ -126,7 +125,7 @@ OPENAT2(openat2_no_xdev, O_RDONLY, 0, RESOLVE_NO_XDEV)
 OPENAT2(openat2_path, O_PATH | O_NOFOLLOW, 0, RESOLVE_NO_SYMLINKS)
 
 static const struct call openat2_calls[] = {
-    {"openat2", KEEP | AT_CALL, openat2_plain},
+    {"openat2", KEEP | AT_CALL | MAIN, openat2_plain},
     {"openat2-create", AT_CALL, openat2_create},
     {"openat2-mode", KEEP | AT_CALL, openat2_mode},
     {"openat2-big-mode", AT_CALL, openat2_big_mode},
@@ -134,7 +133,7 @@ static const struct call openat2_calls[] = {
     {"openat2-unknown-resolve", KEEP | AT_CALL, openat2_unknown_resolve},
     {"openat2-beneath", KEEP | AT_CALL, openat2_beneath},
     {"openat2-in-root", KEEP | AT_CALL, openat2_in_root},
-    {"openat2-in-root-create", AT_CALL, openat2_in_root_create},
+    {"openat2-in-root-create", AT_CALL | MAIN, openat2_in_root_create},
     {"openat2-both", KEEP | AT_CALL, openat2_both},
     {"openat2-no-links", KEEP | AT_CALL, openat2_no_links},
     {"openat2-no-magic", KEEP | AT_CALL, openat2_no_magic},

@@ -1,13 +1,13 @@
 /* The situations in which each call is made: a descriptor and a path, by name.
  *
  * `for_each` makes all calls of a table in all situations. A call that succeeded may have changed the
- * state directory; what changed is printed, and the state is made anew. */
+ * state directory; what changed is printed and repaired. */
 #ifndef CALLS_SITUATIONS_H
 #define CALLS_SITUATIONS_H
-#include "calls.h"
+#include "calls_places.h"
 
-/* KEEP: the call changes nothing. AT_CALL: it takes a descriptor. */
-enum { KEEP = 1, AT_CALL = 2 };
+/* KEEP: the call changes nothing. AT_CALL: it takes a descriptor. MAIN: it is made everywhere. */
+enum { KEEP = 1, AT_CALL = 2, MAIN = 4 };
 
 struct call {
     const char *name;
@@ -161,41 +161,80 @@ static const struct situation at_situations[] = {
     {"at-lowest", 0, -2147483647 - 1, "f"},
 };
 
-/* STATE as text: one line an entry, sorted, without what nsbuild answers itself. */
-static inline int listing(char lines[64][400])
+#define KNOWN (ENTRIES + 4)
+
+/* Entry `i` as text, without what nsbuild answers itself; after the entries "." and descriptors. */
+static inline void describe(size_t i, char *line, size_t size)
 {
-    static char buffer[4096];
-    int count = 0, fd = raw(SYS_open, ".", O_RDONLY | O_DIRECTORY, 0, 0);
-    long n;
-    while ((n = raw(SYS_getdents64, fd, buffer, sizeof buffer, 0)) > 0)
-        for (char *at = buffer; at < buffer + n; at += *(unsigned short *)(at + 16)) {
-            struct stat s;
-            const char *name = at + 19;
-            char target[64] = "";
-            if (!strcmp(name, "..") || count == 64)
-                continue;
-            raw(SYS_newfstatat, fd, name, &s, AT_SYMLINK_NOFOLLOW);
-            raw(SYS_readlinkat, fd, name, target, sizeof target - 1);
-            snprintf(lines[count++], sizeof *lines, "%.64s %s %s", name, stat_fields(&s), target);
-        }
-    close(fd);
-    qsort(lines, count, sizeof *lines, (int (*)(const void *, const void *))strcmp);
-    return count;
+    static const int more[] = {AT, FD_GONEDIR, FD_GONE, FD_ANON};
+    char target[64] = "";
+    struct stat s;
+    int own = i < ENTRIES, fd = own ? AT : more[i - ENTRIES];
+    const char *name = own ? entries[i].name : "";
+    long r = raw(SYS_newfstatat, fd, name, &s, own ? AT_SYMLINK_NOFOLLOW : AT_EMPTY_PATH);
+    if (own && S_ISLNK(s.st_mode))
+        raw(SYS_readlink, name, target, sizeof target - 1, 0);
+    long set = own ? raw(SYS_lgetxattr, name, "user.a", NULL, 0)
+                   : raw(SYS_fgetxattr, fd, "user.a", NULL, 0);
+    snprintf(line, size, "%s %d %s %s%s", own ? name : "number", fd,
+             r ? error_name(r) : stat_fields(&s), target, set >= 0 ? " attribute" : "");
 }
 
-static inline void say_changes(const char *call, const char *situation, char before[64][400], int had)
+/* Puts right what is not as it was: `changed` tells which entries, other names are removed. */
+static inline void repair(const char changed[KNOWN])
 {
-    static char after[64][400];
-    int have = listing(after);
-    for (int i = 0, j = 0; i < had || j < have;) {
-        int order = i == had ? 1 : j == have ? -1 : strcmp(before[i], after[j]);
-        if (order < 0)
-            say("%s %s: - %s\n", call, situation, before[i]);
-        if (order > 0)
-            say("%s %s: + %s\n", call, situation, after[j]);
-        i += order <= 0;
-        j += order >= 0;
+    static char buffer[8192];
+    int changed_fd = changed[0] | changed[4];
+    int fd = raw(SYS_open, ".", O_RDONLY | O_DIRECTORY, 0, 0);
+    long n;
+    raw(SYS_fchmod, fd, 0755, 0, 0);
+    raw(SYS_fchown, fd, getuid(), getgid(), 0);
+    raw(SYS_fremovexattr, fd, "user.a", 0, 0);
+    while ((n = raw(SYS_getdents64, fd, buffer, sizeof buffer, 0)) > 0)
+        for (char *at = buffer; at < buffer + n; at += *(unsigned short *)(at + 16)) {
+            const char *name = at + 19;
+            size_t i = 0;
+            while (i < ENTRIES && strcmp(entries[i].name, name))
+                i++;
+            if (strcmp(name, ".") && strcmp(name, "..") && (i == ENTRIES || changed[i]))
+                wipe(AT, name);
+        }
+    close(fd);
+    for (size_t i = 0; i < ENTRIES; i++)
+        if (changed[i])
+            make_entry(&entries[i]);
+    for (size_t i = ENTRIES + 1; i < KNOWN; i++)
+        changed_fd |= changed[i];
+    if (changed_fd)
+        open_state();
+}
+
+/* Says what changed, and repairs it. */
+static inline void say_changes(const char *call, const char *situation)
+{
+    static char before[KNOWN][400], after[400];
+    static int known;
+    char changed[KNOWN] = "";
+    struct stat s;
+    for (size_t i = 0; i < KNOWN; i++) {
+        describe(i, known ? after : before[i], sizeof after);
+        if (!known || !strcmp(before[i], after))
+            continue;
+        changed[i] = 1;
+        say("%s %s: now %s\n", call, situation, after);
     }
+    if (known && !raw(SYS_newfstatat, AT, "new", &s, AT_SYMLINK_NOFOLLOW))
+        say("%s %s: new %s\n", call, situation, stat_fields(&s));
+    if (known && !raw(SYS_newfstatat, AT, "none", &s, AT_SYMLINK_NOFOLLOW))
+        say("%s %s: none %s\n", call, situation, stat_fields(&s));
+    for (size_t i = 0; i < ENTRIES; i++) {
+        const char *name = entries[i].name;
+        changed[i] |= (!strncmp(name, "twin", 4) && (changed[1] | changed[2])) ||
+                      (!strncmp(name, "full", 4) && (changed[4] | changed[5]));
+    }
+    if (known)
+        repair(changed);
+    known = 1;
 }
 
 /* What a call adds to its line; set by the call, printed and cleared here. */
@@ -203,10 +242,6 @@ static char extra[512];
 
 static inline long try_one(const struct call *c, const char *name, int dir, const char *path)
 {
-    static char before[64][400];
-    static int had = -1;
-    if (had < 0)
-        had = listing(before);
     *extra = 0;
     long r = c->make(dir, path);
     /* A walk that the kernel begins anew counts on: what has 40 links may seem to have more. */
@@ -215,9 +250,7 @@ static inline long try_one(const struct call *c, const char *name, int dir, cons
     say("%s %s: %s%s\n", c->name, name, number(r), extra);
     if (r < 0 || c->traits & KEEP)
         return r;
-    say_changes(c->name, name, before, had);
-    drop_state();
-    make_state();
+    say_changes(c->name, name);
     return r;
 }
 
@@ -268,7 +301,10 @@ static inline void try_table(const struct call *c, const struct situation *s, si
 static inline void for_each(const struct call *c, size_t count)
 {
     make_state();
+    say_changes("", "");
     for (; count--; c++) {
+        if (few && !(c->traits & MAIN))
+            continue;
         TRY(c, plain_situations);
         TRY(c, magic_situations);
         try_lengths(c);

@@ -1,7 +1,6 @@
 /* calls_stat GROUP PLACE: asks what a file is, in every situation.
  *
  * GROUP: paths (calls with a path), numbers (calls with a descriptor), buffers (where to write). */
-#include "calls_places.h"
 #include "calls_situations.h"
 
 #include <sys/vfs.h>
@@ -101,11 +100,11 @@ CALL(do_access, ((void)dir, raw(SYS_access, path, R_OK, 0, 0)))
 CALL(do_faccessat2, raw(SYS_faccessat2, dir, path, R_OK, AT_EACCESS | AT_EMPTY_PATH))
 
 static const struct call path_calls[] = {
-    {"stat", KEEP, do_stat},
-    {"lstat", KEEP, do_lstat},
+    {"stat", KEEP | MAIN, do_stat},
+    {"lstat", KEEP | MAIN, do_lstat},
     {"newfstatat", KEEP | AT_CALL, do_newfstatat},
     {"newfstatat-nofollow", KEEP | AT_CALL, do_newfstatat_nofollow},
-    {"newfstatat-empty", KEEP | AT_CALL, do_newfstatat_empty},
+    {"newfstatat-empty", KEEP | AT_CALL | MAIN, do_newfstatat_empty},
     {"newfstatat-empty-nofollow", KEEP | AT_CALL, do_newfstatat_empty_nofollow},
     {"newfstatat-automount", KEEP | AT_CALL, do_newfstatat_automount},
     {"newfstatat-invalid", KEEP | AT_CALL, do_newfstatat_invalid},
@@ -117,7 +116,7 @@ static const struct call path_calls[] = {
     {"statx-all", KEEP | AT_CALL, do_statx_all},
     {"statx-nofollow", KEEP | AT_CALL, do_statx_nofollow},
     {"statx-empty", KEEP | AT_CALL, do_statx_empty},
-    {"statx-empty-nofollow", KEEP | AT_CALL, do_statx_empty_nofollow},
+    {"statx-empty-nofollow", KEEP | AT_CALL | MAIN, do_statx_empty_nofollow},
     {"statx-force", KEEP | AT_CALL, do_statx_force},
     {"statx-force-and-not", KEEP | AT_CALL, do_statx_both},
     {"statx-reserved", KEEP | AT_CALL, do_statx_reserved},
