@@ -75,6 +75,8 @@ class Parts(NamedTuple):
     """None without SCHED_FIFO, under which alone a spinner keeps the others from running."""
     start: int
     """Real time in nanoseconds from which what the kernel stamps is the container's doing."""
+    users: int
+    """The inode of the container's user namespace."""
     workdir: bytes
     """The mount point that counts as the working directory; empty for none."""
 
@@ -149,7 +151,7 @@ class Supervisor:
             self.epoll.register(fd, select.EPOLLIN)
 
     def _collect_handlers(self, rules: Rules, devices: Devices) -> dict[int, Handler]:
-        places = Places()
+        places = Places(self.parts.users)
         write = Write(places, self.times)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         return {
