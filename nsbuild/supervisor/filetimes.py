@@ -269,8 +269,12 @@ def _blocks(size: int, blocks: int) -> int:
 
 
 def path_of_fd(fd: int) -> bytes:
-    """Where our descriptor `fd` is, as the container's root sees it."""
-    return os.readlink(b"self/fd/%d" % fd)
+    """Where our descriptor `fd` is, as the container's root sees it; as `path_of` if too deep."""
+    try:
+        return os.readlink(b"self/fd/%d" % fd)
+    except OSError as error:
+        # The kernel tells no path of more than a page.
+        return b"?" + errno.errorcode.get(error.errno or 0, "?").encode()
 
 
 def path_of(path: bytes, flags: int) -> bytes:
