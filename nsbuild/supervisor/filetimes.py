@@ -164,7 +164,7 @@ class FileTimes:
         if name.endswith(_DELETED):
             return self.table.bear(key, born, self.birth_name(process), process.clock.wall)
         relative = name[len(mount.point) :] if mount.point != b"/" else name
-        return self.table.add(key, born, mount.label + b"\0" + relative)
+        return self.table.add(key, born, mount.label + b"\0" + mount.part + relative)
 
     def birth_name(self, process: Process) -> bytes:
         """The name of the next file that `process` makes."""
