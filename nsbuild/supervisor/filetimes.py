@@ -189,7 +189,8 @@ class FileTimes:
             ahead = 0
         else:
             number, mtime, ctime = file.number, file.mtime, file.ctime
-            if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK) and not file.own:
+            ordinary = kind in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
+            if not ordinary and not file.own and file.explicit is None:
                 # The kernel made it, at start-up or just now.
                 mtime = ctime = self._epoch
             atime = mtime if file.atime is None else file.atime

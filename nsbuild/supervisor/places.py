@@ -32,7 +32,7 @@ from nsbuild.kernel.files import (
     statx,
 )
 from nsbuild.kernel.namespaces import CLONE_NEWNS
-from nsbuild.kernel.process import read_small
+from nsbuild.kernel.process import read_small, read_whole
 
 from .listener import Call
 from .processes import Process
@@ -56,10 +56,30 @@ _OWN_LINK = re.compile(rb"(?:cwd|root|exe|fd/[0-9]+)(?=/|$)")
 """The links of /proc/PID that lead somewhere by themselves (proc_pid_fd(5))."""
 
 
+_OVERFLOW = 65534
+"""What an id is shown as that has none in a user namespace (user_namespaces(7))."""
+
+
+class Ids(NamedTuple):
+    """Lines of uid_map and gid_map of an inner user namespace: first inside, in ours, count."""
+
+    uids: tuple[tuple[int, ...], ...]
+    gids: tuple[tuple[int, ...], ...]
+
+    def uid(self, ours: int) -> int:
+        """How a user id is shown there."""
+        return _shown_id(self.uids, ours)
+
+    def gid(self, ours: int) -> int:
+        """How a group id is shown there."""
+        return _shown_id(self.gids, ours)
+
+
 class Place(NamedTuple):
     """From where and as whom a process looks: descriptors to take on, -1 for our own.
 
-    `dac` tells whether it may read whatever it likes (CAP_DAC_READ_SEARCH).
+    `dac` tells whether it may read whatever it likes (CAP_DAC_READ_SEARCH); `ids` how it sees ids,
+    None in the container's own user namespace.
     """
 
     mount_namespace: int
@@ -68,6 +88,7 @@ class Place(NamedTuple):
     gid: int
     groups: tuple[int, ...]
     dac: bool
+    ids: Ids | None = None
 
 
 PLAIN = Place(-1, -1, 0, 0, (), True)
@@ -123,6 +144,13 @@ class Places:
         link = b"%d/fd/%d" % (call.tid, fd)
         result = act(link, 0)
         return errno.EBADF if result == errno.ENOENT and not exists(link) else result
+
+    def ids(self, call: Call, process: Process) -> Ids | None:
+        """How the caller sees user and group ids; None if as we do."""
+        place = process.place
+        if place is PLAIN:
+            return None
+        return (self._place_of(call, process) if place is None else place).ids
 
     def _absent(
         self,
@@ -250,7 +278,9 @@ class Places:
     def _place_of(self, call: Call, process: Process) -> Place:
         """Work the caller's place out; kept unless the call that changes it may still run."""
         place = self._look_up(b"%d" % call.tid)
-        if process.moving in (0, call.tid):
+        # Who has made a user namespace gets its ids from somebody's write to a file.
+        complete = place.ids is None or all(place.ids)
+        if complete and process.moving in (0, call.tid):
             process.moving = 0
             process.place = place
         return place
@@ -264,8 +294,10 @@ class Places:
         uid, gid = (int(fields[key].split()[3]) for key in (b"Uid", b"Gid"))
         groups = tuple(map(int, fields[b"Groups"].split()))
         dac = int(fields[b"CapEff"], 16) & _DAC == _DAC
+        ids = None
         try:
             if os.stat(tid + b"/ns/user").st_ino != self._users:
+                ids = Ids(_id_map(tid + b"/uid_map"), _id_map(tid + b"/gid_map"))
                 # Capabilities there hold for what the inner namespace owns, hardly for more than
                 # its owner's files, which need none.
                 dac = False
@@ -278,7 +310,7 @@ class Places:
             uid = gid = 0
         if dac and not uid:
             gid, groups = 0, ()
-        place = Place(namespace, root, uid, gid, groups, dac)
+        place = Place(namespace, root, uid, gid, groups, dac, ids)
         return PLAIN if place == PLAIN else place
 
     def _namespace_of(self, tid: bytes) -> int:
@@ -307,6 +339,17 @@ def _root_key(path: bytes) -> tuple[int, ...]:
     if isinstance(found, int):
         raise OSError(found, os.strerror(found), path)
     return found[7], found[21], found[22], found[23]
+
+
+def _id_map(path: bytes) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, line.split())) for line in read_whole(path).splitlines())
+
+
+def _shown_id(lines: tuple[tuple[int, ...], ...], ours: int) -> int:
+    for inside, outside, count in lines:
+        if outside <= ours < outside + count:
+            return inside + ours - outside
+    return _OVERFLOW
 
 
 def _base(tid: int, dirfd: int) -> bytes:
