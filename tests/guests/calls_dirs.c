@@ -133,6 +133,8 @@ static void buffers(void)
             long n;
             while ((n = get(calls[c], fd, buffer, size)) > 0)
                 count += unpack(calls[c], buffer, n, all + count);
+            if (n < 0) /* What came before it is a matter of order. */
+                count = 0;
             say("%s long name in %d: %d entries, last %s\n", call_names[c], size, count, number(n));
             close(fd);
         }
