@@ -42,6 +42,7 @@ from .fusefile import Content, FuseFile, Unmounted
 from .initlink import EVENT_EXIT, InitGone, InitLink, receive_event
 from .initpriority import InitPriority
 from .listener import Call, Listener
+from .memory import MemoryClosedError
 from .places import Places
 from .processes import Process, ProcessTable
 from .spin import CHECK_SECONDS, SpinGuard
@@ -299,7 +300,15 @@ class Supervisor:
                 f"the profile notifies system call {call.nr}, which nothing answers",
                 "use SCMP_ACT_NOTIFY only for the calls that the default profile notifies",
             )
-        handler(call, process)
+        try:
+            handler(call, process)
+        except MemoryClosedError:
+            self._refuse(
+                call,
+                process,
+                "its memory cannot be changed, so its clock would be real; "
+                "make its file readable, or run as root",
+            )
         if self.trace.enabled:
             self.trace.call(process.name, process.vpid, call)
 
@@ -316,12 +325,7 @@ class Supervisor:
     def _arch_prctl(self, call: Call, process: Process) -> None:
         if call.args[0] & 0xFFFFFFFF == ARCH_SET_FS:
             if not self.exec_hook.run(call, process):
-                self._refuse(
-                    call,
-                    process,
-                    "its memory cannot be changed, so its clock would be real; "
-                    "make its file readable, or run as root",
-                )
+                raise MemoryClosedError
         else:
             call.resume()
 
