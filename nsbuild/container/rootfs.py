@@ -5,7 +5,7 @@ by the init of the container's PID namespace in its own mount namespace. Afterwa
 in the new root, and the mounts that made it are gone with its mount namespace, however it ends.
 
 What it costs, least of nine runs on a busy 2-core virtual machine, freshly forked: a target
-directory 1.8 ms to plan and 2.4 ms to do (52 operations), the host's root 2.4 and 5.4 ms (75).
+directory 1.3 ms to plan and 5.0 ms to do (32 operations), the host's root 1.9 and 8.3 ms (57).
 Most of the planning is what the first use of a page costs after a fork; a second plan takes 0.3 ms.
 """
 
