@@ -1,5 +1,5 @@
 /* kernelids MODE: numbers and names that the kernel makes up. MODE: sysv, times, keys, unix,
- * netlink, bind, connect, cookie, kcmp. A call that fails shows its errno. */
+ * netlink, bind, listen, connect, sendto, cookie, kcmp, sockets. A call that fails shows its errno. */
 #include "guest.h"
 
 #include <arpa/inet.h>
@@ -121,6 +121,79 @@ static void connect_ports(void)
     }
 }
 
+static void listen_ports(void)
+{
+    for (int i = 0; i < TIMES; i++) {
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        show("listen", listen(fd, 1));
+        say("tcp %d\n", port_of(fd));
+    }
+}
+
+static void sendto_ports(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(9)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (int i = 0; i < TIMES; i++) {
+        int fd = socket(AF_INET, SOCK_DGRAM, 0);
+        show("sendto", sendto(fd, "x", 1, 0, (void *)&address, sizeof address));
+        say("udp %d\n", port_of(fd));
+    }
+}
+
+/* What does not depend on the choice of a name: errors, and that a socket keeps what it has. */
+static void sockets(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6};
+    struct sockaddr_un path = {.sun_family = AF_UNIX};
+    struct sockaddr_nl netlink = {.nl_family = AF_NETLINK};
+    socklen_t length = sizeof address;
+    int tcp = socket(AF_INET, SOCK_STREAM, 0), pipes[2], one = 1;
+    int local = socket(AF_UNIX, SOCK_STREAM, 0), link = socket(AF_NETLINK, SOCK_RAW, 0);
+    show("not open", bind(-1, (void *)&address, sizeof address));
+    show("a pipe", pipe(pipes) ? -9 : bind(pipes[0], (void *)&address, sizeof address));
+    show("listen on a pipe", listen(pipes[0], 1));
+    show("connect a pipe", connect(pipes[0], (void *)&address, sizeof address));
+    show("short", bind(tcp, (void *)&address, 15));
+    show("negative", bind(tcp, (void *)&address, -1));
+    show("long", bind(tcp, (void *)&address, 129));
+    show("NULL", bind(tcp, NULL, sizeof address));
+    show("connect NULL", connect(tcp, NULL, sizeof address));
+    show("another family", bind(tcp, (void *)&six, sizeof six));
+    show("path", bind(tcp, (void *)&path, sizeof(sa_family_t)));
+    address.sin_addr.s_addr = htonl(0xc0000201);
+    show("not ours", bind(tcp, (void *)&address, sizeof address));
+    address.sin_family = AF_UNSPEC;
+    show("unspecified", bind(tcp, (void *)&address, sizeof address));
+    address.sin_addr.s_addr = 0;
+    show("unspecified, any", bind(tcp, (void *)&address, sizeof address));
+    address.sin_family = AF_INET;
+    show("again", bind(tcp, (void *)&address, sizeof address));
+    int port = port_of(tcp);
+    show("listen", listen(tcp, 1));
+    say("kept %d\n", port && port == port_of(tcp));
+    show("abstract", bind(local, (void *)&path, sizeof(sa_family_t)));
+    show("abstract again", bind(local, (void *)&path, sizeof(sa_family_t)));
+    show("netlink", bind(link, (void *)&netlink, sizeof netlink));
+    show("netlink again", bind(link, (void *)&netlink, sizeof netlink));
+    show("netlink short", bind(link, (void *)&netlink, sizeof netlink - 1));
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(client, IPPROTO_IP, 24 /* IP_BIND_ADDRESS_NO_PORT */, &one, sizeof one);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+    show("address alone", bind(client, (void *)&address, sizeof address));
+    say("no port yet %d\n", port_of(client) == 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    show("connect", connect(client, (void *)&address, sizeof address));
+    getsockname(client, (void *)&address, &length);
+    say("from %x, a port %d\n", ntohl(address.sin_addr.s_addr), address.sin_port != 0);
+    show("connected", connect(client, (void *)&address, sizeof address));
+    int udp = socket(AF_INET6, SOCK_DGRAM, 0);
+    show("udp6", bind(udp, (void *)&six, 24));
+    show("tcp6", listen(socket(AF_INET6, SOCK_STREAM, 0), 1));
+}
+
 static void cookie(void)
 {
     static const struct {
@@ -160,9 +233,12 @@ int main(int argc, char **argv)
         {"unix", unix_names},
         {"netlink", netlink},
         {"bind", bind_ports},
+        {"listen", listen_ports},
         {"connect", connect_ports},
+        {"sendto", sendto_ports},
         {"cookie", cookie},
         {"kcmp", compare},
+        {"sockets", sockets},
     };
     for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++)
         if (!strcmp(modes[i].name, argv[1])) {
