@@ -31,6 +31,7 @@ from .answers.place import PlaceCalls
 from .answers.procfiles import UptimeFile, UuidFile
 from .answers.procself import ProcSelf
 from .answers.random import Random, RandomDevice
+from .answers.sockets import Sockets
 from .answers.stat import Stat
 from .answers.time import Time
 from .answers.write import Write
@@ -158,6 +159,7 @@ class Supervisor:
         return {
             **Time(self.table.by_vpid.get).handlers(),
             **Random().handlers(),
+            **Sockets().handlers(),
             **machine.handlers(),
             **Stat(places, self.times).handlers(),
             **write.handlers(),
