@@ -18,7 +18,10 @@ from pathlib import Path
 SOURCES = Path(__file__).resolve().parent
 CACHE = SOURCES.parent.parent / ".cache"
 
-DYNAMIC = "clocks vdso random cpu timecalls sleeps processes storm int80 listener threadfork hammer"
+DYNAMIC = (
+    "clocks vdso random cpu timecalls sleeps processes storm int80 listener threadfork hammer "
+    "kernelids"
+)
 """Guests built with the host's libc, by name."""
 CALLS = "stat open change names dirs inodes odd bare"
 """Guests of the file calls, as calls_NAME; built with the host's libc."""

@@ -1,6 +1,6 @@
 /* calls_odd GROUP: calls in surroundings that change under them.
  *
- * GROUP: gone, moved, mounts, threads, limits, waits, passed. */
+ * GROUP: gone, moved, mounts, threads, persons, limits, waits, passed. */
 #include "calls_places.h"
 
 #include <signal.h>
@@ -204,6 +204,57 @@ static void threads(void)
     say_stat("made by the first thread", AT, "made", 0);
 }
 
+/* Where each thread waits for the other. */
+static void meet(void)
+{
+    pthread_barrier_wait(&barrier);
+}
+
+static void *lowly_thread(void *unused)
+{
+    must(raw(SYS_unshare, CLONE_FS, 0, 0, 0), "unshare");
+    meet();
+    must(raw(SYS_chroot, "jail", 0, 0, 0), "chroot");
+    must(raw(SYS_setresuid, NOBODY, NOBODY, NOBODY, 0), "setresuid");
+    for (int i = 0; i < 2; i++) {
+        say_stat("in the second thread's root", AT, "/x", 0);
+        say_stat("second thread, closed", AT, "closed/x", 0);
+        meet();
+        meet();
+    }
+    return unused;
+}
+
+/* Credentials and roots are a thread's own, though the C library keeps them alike. */
+static void persons(void)
+{
+    pthread_t thread;
+    must(raw(SYS_mkdir, "jail", 0755, 0, 0), "jail");
+    put("jail/x", "jailed", 0640);
+    put("own", "1", 0600);
+    pthread_barrier_init(&barrier, NULL, 2);
+    if (pthread_create(&thread, NULL, lowly_thread, NULL))
+        _exit(97);
+    meet();
+    for (int i = 0; i < 2; i++) {
+        meet();
+        say_stat("first thread's root", AT, "/x", 0);
+        say_stat("first thread, closed", AT, "closed/x", 0);
+        say("open %s\n", number(raw(SYS_open, "own", O_RDWR, 0, 0)));
+        meet();
+    }
+    pthread_join(thread, NULL);
+    say_stat("first thread alone, closed", AT, "closed/x", 0);
+    must(raw(SYS_chdir, "/proc", 0, 0, 0), "/proc");
+    struct stat s;
+    say("from /proc: %s %s %s\n", number(raw(SYS_stat, "self", &s, 0, 0)),
+        number(raw(SYS_stat, "self/stat", &s, 0, 0)),
+        number(raw(SYS_lstat, "./thread-self/root", &s, 0, 0)));
+    int fd = raw(SYS_open, "/proc/self", O_PATH, 0, 0);
+    say_stat("from /proc/self", fd, "cwd", 0);
+    say_stat("from /proc/self, link", fd, "cwd", AT_SYMLINK_NOFOLLOW);
+}
+
 static void limits(void)
 {
     struct rlimit few = {40, 40}, small = {3, RLIM_INFINITY}, large = {RLIM_INFINITY, RLIM_INFINITY};
@@ -318,7 +369,7 @@ static const struct {
     void (*run)(void);
 } groups[] = {
     {"gone", gone},     {"moved", moved},   {"mounts", odd_mounts}, {"threads", threads},
-    {"limits", limits}, {"waits", waits},   {"passed", passed},
+    {"persons", persons},    {"limits", limits}, {"waits", waits},   {"passed", passed},
 };
 
 int main(int argc, char **argv)

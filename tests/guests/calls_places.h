@@ -185,7 +185,7 @@ static inline void run_setuid(char **argv)
     close(in);
     close(out);
     must(raw(SYS_setresuid, NOBODY, NOBODY, NOBODY, 0), "setresuid");
-    execv("./suid", (char *[]){"./suid", argv[1], "plain", NULL});
+    execv("./suid", (char *[]){"./suid", argv[1], "as-is", NULL});
     must(-errno, "exec");
 }
 
@@ -194,7 +194,7 @@ static const struct {
     void (*enter)(void);
 } places[] = {
     {"nobody", become_nobody},    {"fsuid", become_fs_nobody}, {"capless", drop_capabilities},
-    {"leaky", enter_leaky_chroot}, {"userns", enter_user_namespace}, {"plain", NULL},
+    {"leaky", enter_leaky_chroot}, {"userns", enter_user_namespace}, {"plain", NULL}, {"as-is", NULL},
 };
 
 static const struct {
