@@ -23,6 +23,7 @@ from nsbuild.kernel.auxv import (
 
 from .gotsc import PAGE_SIZE, GoCounters, is_go
 from .listener import Call
+from .places import PLAIN
 from .processes import Process
 from .vdso import Patch
 
@@ -54,9 +55,11 @@ class ExecHook:
                 return False
         except OSError:
             auxv = {}
-        if auxv.get(AT_SECURE):
-            # A set-user-ID program has other rights than who started it.
+        if auxv.get(AT_SECURE) or process.place is not PLAIN:
+            # A set-user-ID program has other rights than who started it, and root gets back the
+            # capabilities that it had put down.
             process.place = None
+            process.split = False
         vdso, random = auxv.get(AT_SYSINFO_EHDR, 0), auxv.get(AT_RANDOM, 0)
         patch = self._patch
         fresh = process.exec_hook_pending

@@ -280,7 +280,7 @@ class Places:
         place = self._look_up(b"%d" % call.tid)
         # Who has made a user namespace gets its ids from somebody's write to a file.
         complete = place.ids is None or all(place.ids)
-        if complete and process.moving in (0, call.tid):
+        if complete and not process.split and process.moving in (0, call.tid):
             process.moving = 0
             process.place = place
         return place

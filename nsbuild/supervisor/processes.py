@@ -39,8 +39,8 @@ class Process:
     `cpu` and `children_cpu` are CPU time in nanoseconds, its own and that of reaped children.
     `has_children` is false while there is nothing for `ProcessTable.merge_reaped` to look at.
     `place` is from where it sees files, None while unknown; `moving` is the thread whose call may
-    be changing that, 0 for none; `made` counts the files it made; `listings` are the directories
-    it reads, by descriptor.
+    be changing that, 0 for none; `split` says that its threads may see different ones; `made`
+    counts the files it made; `listings` are the directories it reads, by descriptor.
     """
 
     __slots__ = (
@@ -61,6 +61,7 @@ class Process:
         "pid",
         "pidfd",
         "place",
+        "split",
         "stream",
         "threads",
         "threads_made",
@@ -89,6 +90,7 @@ class Process:
         self.orphan = False
         self.place: Place | None = None
         self.moving = 0
+        self.split = False
         self.made = 0
         self.listings: dict[int, Listing] = {}
 

@@ -1,6 +1,6 @@
 /* calls_odd GROUP: calls in surroundings that change under them.
  *
- * GROUP: gone, moved, mounts, threads, persons, limits, waits, passed. */
+ * GROUP: gone, moved, mounts, threads, persons, regained, limits, waits, passed. */
 #include "calls_places.h"
 
 #include <signal.h>
@@ -255,6 +255,14 @@ static void persons(void)
     say_stat("from /proc/self, link", fd, "cwd", AT_SYMLINK_NOFOLLOW);
 }
 
+/* Root that has put its capabilities down has them again after exec. */
+static void regained(void)
+{
+    drop_capabilities();
+    say_stat("without capabilities", AT, "closed/x", 0);
+    execlp("stat", "stat", "-c", "%a", "closed/x", NULL);
+}
+
 static void limits(void)
 {
     struct rlimit few = {40, 40}, small = {3, RLIM_INFINITY}, large = {RLIM_INFINITY, RLIM_INFINITY};
@@ -369,7 +377,7 @@ static const struct {
     void (*run)(void);
 } groups[] = {
     {"gone", gone},     {"moved", moved},   {"mounts", odd_mounts}, {"threads", threads},
-    {"persons", persons},    {"limits", limits}, {"waits", waits},   {"passed", passed},
+    {"persons", persons}, {"regained", regained},    {"limits", limits}, {"waits", waits},   {"passed", passed},
 };
 
 int main(int argc, char **argv)

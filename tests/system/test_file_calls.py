@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import NamedTuple
 
 import pytest
 
+from nsbuild.kernel.x86_64 import NR
+from tests.system.account import CHECKOUT
 from tests.system.capabilities import needs_tools
 from tests.system.harness import Runner
 
@@ -29,7 +32,7 @@ MATRIX = (
 SINGLE = (
     *("dirs errors", "dirs buffers", "dirs positions", "dirs changes", "dirs numbers"),
     *("inodes same", "odd gone", "odd moved", "odd mounts", "odd threads", "odd limits"),
-    *("odd waits", "odd passed"),
+    *("odd waits", "odd persons", "odd passed", "odd regained"),
 )
 PLACES = ("plain", "nobody", "chroot", "userns")
 """As root, as somebody else, in a jail, in a user namespace of its own."""
@@ -37,8 +40,24 @@ ROOTS_PLACES = (
     *("fsuid", "capless", "suid", "leaky", "mounts", "bind", "thread", "vfork", "deep"),
 )
 """Places that are tried as root of the host alone, to save time."""
+OTHER_ENDS = ("odd passed", "odd regained")
+"""Groups that end in another program."""
+OVERLAY = (
+    *("stat paths nobody", "open open plain", "change paths userns", "change numbers plain"),
+    *("names make nobody", "names remove chroot", "names move vfork", "dirs positions plain"),
+    *("dirs changes plain", "inodes same plain", "odd gone plain", "odd moved plain"),
+    *("odd mounts plain", "odd limits plain"),
+)
+"""Guest, group and place for the container's own root, where only nsbuild itself can compare."""
 ENTRIES = 100_000
 LINES = 24
+FILE_CALL = re.compile(
+    r"newfstatat|statx|[fl]?stat(fs)?|[fl]?ch(mod|own)(at)?|f?truncate|futimesat"
+    r"|getdents(64)?|open(at2?)?|creat|(un|sym)?link(at)?|(mk|rm)dir(at)?|mknod(at)?"
+    r"|rename(at2?)?|utime(s|nsat)?|[fl]?(set|remove)xattr|chroot|pivot_root|u?mount2?|move_mount"
+    r"|setns|unshare|capset|set(fs|re|res)?[ug]id|setgroups"
+)
+"""The calls that are answered, or taken notice of, because of files."""
 
 
 class Known(NamedTuple):
@@ -110,7 +129,7 @@ def parts(ns: Runner, words: str, place: str) -> tuple[list[str], list[str]]:
     """The lines of one group, bare and under nsbuild; each must have come to its end."""
     plain, answered = (seen[words] for seen in both(ns, place))
     assert len(plain) > 1, plain
-    assert plain[-1] == "end" or words == "odd passed", f"stopped: {plain[-2:]}"
+    assert plain[-1] == "end" or words in OTHER_ENDS, f"stopped: {plain[-2:]}"
     assert answered[-1:] == plain[-1:], f"stopped under nsbuild: {answered[-2:]}"
     return plain, answered
 
@@ -150,6 +169,48 @@ def test_as_the_kernel_does_elsewhere(root: Runner, words: str, place: str) -> N
 @pytest.mark.parametrize("words", SINGLE)
 def test_as_the_kernel_does_in_odd_cases(ns: Runner, words: str) -> None:
     compare(ns, words, "plain")
+
+
+@pytest.fixture(scope="session")
+def unanswered(stage: Path) -> Path:
+    """A profile that leaves every call about files to the kernel."""
+    profile = json.loads((CHECKOUT / "seccomp_profiles/default.json").read_text())
+    answered = [name for name in NR if FILE_CALL.fullmatch(name)]
+    for rule in profile["syscalls"]:
+        if rule["action"] == "SCMP_ACT_NOTIFY":
+            rule["names"] = [name for name in rule["names"] if name not in answered]
+    rules = [rule for rule in profile["syscalls"] if rule["names"]]
+    named = {name for rule in rules if "args" not in rule for name in rule["names"]}
+    left = [name for name in answered if name not in named]
+    profile["syscalls"] = [*rules, {"names": left, "action": "SCMP_ACT_ALLOW"}]
+    path = stage / "unanswered.json"
+    path.write_text(json.dumps(profile))
+    path.chmod(0o644)
+    return path
+
+
+@cache
+def on_overlay(ns: Runner, *options: str) -> dict[str, list[str]]:
+    """What the groups of OVERLAY print below the container's /srv."""
+    steps = []
+    for number, case in enumerate(OVERLAY):
+        guest, group, place = case.split()
+        program = f"timeout -s KILL 50 {ns.guests}/calls_{guest} {group} {place}"
+        steps.append(f"echo '== {case}'; mkdir /srv/{number}; (cd /srv/{number} && exec {program})")
+    outcome = ns.exec("sh", "-c", "; ".join(steps), options=options, timeout=120)
+    assert outcome.stderr == b"", outcome
+    return sections(outcome.lines)
+
+
+@pytest.mark.parametrize("case", OVERLAY)
+def test_as_the_kernel_does_on_an_overlay(ns: Runner, unanswered: Path, case: str) -> None:
+    plain, answered = (
+        [line for line in seen[case] if not is_known(case.rpartition(" ")[0], line)]
+        for seen in (on_overlay(ns, f"--profile={unanswered}"), on_overlay(ns))
+    )
+    assert plain[-1:] == ["end"], plain
+    changes = differing(plain, answered)
+    assert not changes, "\n".join(changes[:LINES])
 
 
 @pytest.mark.parametrize(

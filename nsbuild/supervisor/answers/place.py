@@ -37,6 +37,8 @@ class PlaceCalls:
         """The caller is about to have another place."""
         process.place = None
         process.moving = call.tid
+        # Ids are each thread's own, and so are roots and mounts after unshare(2).
+        process.split = process.threads_made > 0
         # The others are addresses, and those of the command's first process are by chance.
         call.args = call.args[:1]
         call.resume()
