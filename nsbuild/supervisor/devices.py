@@ -3,7 +3,8 @@
 The host's device numbers differ from host to host, and on an overlay even within one mount. A mount
 is recognised by its id (statx's stx_mnt_id), which mountinfo translates into its mount point; the
 shown number is a hash of that. The mount that holds the command's working directory has the same
-number wherever it lies.
+number wherever it lies. What is bind-mounted inside is a part of another mount and has its number:
+by that number programs know a file that they meet twice (cp and mv, to keep it from being lost).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 class Mount(NamedTuple):
     """`label` names the mount, `point` is where it is inside; `device` is the shown st_dev.
 
+    `part` is the path of a bind mount in the mount that it is a part of, b"" for most.
     `transient` is for file systems of the kernel's own making; `overlay` for overlayfs.
     """
 
@@ -39,14 +41,23 @@ class Mount(NamedTuple):
     device: int
     transient: bool
     overlay: bool
+    part: bytes = b""
 
 
-def make_mount(label: bytes, point: bytes, fstype: bytes) -> Mount:
+class _Source(NamedTuple):
+    """From where a mount shows files: `root` of a file system, which others may show too."""
+
+    root: bytes
+    point: bytes
+    label: bytes
+
+
+def make_mount(label: bytes, point: bytes, fstype: bytes, part: bytes = b"") -> Mount:
     """A mount with the number that follows from its label."""
     minor = file_number(b"mount\0" + label) % _MINORS
     transient = fstype.split(b".")[0] in _MADE_BY_KERNEL
     device = encode_dev(DISK_MAJOR, minor)
-    return Mount(label, point, minor, device, transient, fstype == b"overlay")
+    return Mount(label, point, minor, device, transient, fstype == b"overlay", part)
 
 
 class Devices:
@@ -55,6 +66,8 @@ class Devices:
     def __init__(self, workdir: bytes) -> None:
         self._workdir = workdir
         self._mounts: dict[int, Mount] = {}
+        self._first: dict[bytes, list[_Source]] = {}
+        self._sources: dict[bytes, list[_Source]] = {}
         self.nowhere = make_mount(b"nowhere", b"", b"none")
 
     def mount(self, mount_id: int, tid: int) -> Mount:
@@ -70,8 +83,11 @@ class Devices:
         return found
 
     def forget(self) -> None:
-        """Something is mounted or unmounted: ids may be used again."""
+        """Something is about to be mounted or unmounted: ids may be used again."""
+        if not self._first:
+            self._load(b"self")
         self._mounts.clear()
+        self._sources = {device: list(sources) for device, sources in self._first.items()}
 
     def _load(self, process: bytes) -> None:
         try:
@@ -80,7 +96,31 @@ class Devices:
             return
         for line in text.splitlines():
             fields = line.split(b" ")
-            point = _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), fields[4])
-            label = b"." if point == self._workdir else point
+            root, point = (
+                _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field) for field in fields[3:5]
+            )
             fstype = fields[fields.index(b"-", 6) + 1]
-            self._mounts[int(fields[0])] = make_mount(label, point, fstype)
+            label, part = self._source(fields[2], root, point)
+            self._mounts[int(fields[0])] = make_mount(label, point, fstype, part)
+        if not self._first:
+            self._first = {device: list(found) for device, found in self._sources.items()}
+
+    def _source(self, device: bytes, root: bytes, point: bytes) -> tuple[bytes, bytes]:
+        """The label of the mount that one of `device` at `point` is a part of, and which part.
+
+        The container's first mounts are their own, even where the host has one file system behind
+        several of them: the next host may have not.
+        """
+        sources = self._sources.setdefault(device, [])
+        holders = [source for source in sources if _holds(source.root, root)]
+        if self._first and holders:
+            found = max(holders, key=lambda source: (len(source.root), source.point == point))
+            return found.label, root[len(found.root.rstrip(b"/")) :].rstrip(b"/")
+        label = b"." if point == self._workdir else point
+        sources.append(_Source(root, point, label))
+        return label, b""
+
+
+def _holds(outer: bytes, inner: bytes) -> bool:
+    """Whether the directory `inner` is `outer` or below it."""
+    return inner == outer or inner.startswith(outer.rstrip(b"/") + b"/")

@@ -164,7 +164,7 @@ class FileTimes:
         if name.endswith(_DELETED):
             return self.table.bear(key, born, self.birth_name(process), process.clock.wall)
         relative = name[len(mount.point) :] if mount.point != b"/" else name
-        return self.table.add(key, born, mount.label + b"\0" + relative)
+        return self.table.add(key, born, mount.label + b"\0" + mount.part + relative)
 
     def birth_name(self, process: Process) -> bytes:
         """The name of the next file that `process` makes."""
@@ -189,7 +189,7 @@ class FileTimes:
             ahead = 0
         else:
             number, mtime, ctime, btime = file.number, file.mtime, file.ctime, file.birth
-            kept = file.own or file.btime is not None
+            kept = file.own or file.btime is not None or file.explicit is not None
             if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK) and not kept:
                 # The kernel made it, at start-up or just now.
                 mtime = ctime = btime = self._epoch
@@ -269,8 +269,12 @@ def _blocks(size: int, blocks: int) -> int:
 
 
 def path_of_fd(fd: int) -> bytes:
-    """Where our descriptor `fd` is, as the container's root sees it."""
-    return os.readlink(b"self/fd/%d" % fd)
+    """Where our descriptor `fd` is, as the container's root sees it; as `path_of` if too deep."""
+    try:
+        return os.readlink(b"self/fd/%d" % fd)
+    except OSError as error:
+        # The kernel tells no path of more than a page.
+        return b"?" + errno.errorcode.get(error.errno or 0, "?").encode()
 
 
 def path_of(path: bytes, flags: int) -> bytes:

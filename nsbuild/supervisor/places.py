@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -31,7 +32,7 @@ from nsbuild.kernel.files import (
     statx,
 )
 from nsbuild.kernel.namespaces import CLONE_NEWNS
-from nsbuild.kernel.process import read_small
+from nsbuild.kernel.process import read_small, read_whole
 
 from .listener import Call
 from .processes import Process
@@ -49,12 +50,36 @@ _ROOM = PATH_MAX - 64
 _MAX_LINKS = 40
 """MAXSYMLINKS of linux/namei.h."""
 _SELF = (b"self", b"thread-self")
+_TO_PROC = (b"proc", b"dev/", b"self")
+"""One of these is in every path to a link of /proc, except through a link at the path's end."""
+_OWN_LINK = re.compile(rb"(?:cwd|root|exe|fd/[0-9]+)(?=/|$)")
+"""The links of /proc/PID that lead somewhere by themselves (proc_pid_fd(5))."""
+
+
+_OVERFLOW = 65534
+"""What an id is shown as that has none in a user namespace (user_namespaces(7))."""
+
+
+class Ids(NamedTuple):
+    """Lines of uid_map and gid_map of an inner user namespace: first inside, in ours, count."""
+
+    uids: tuple[tuple[int, ...], ...]
+    gids: tuple[tuple[int, ...], ...]
+
+    def uid(self, ours: int) -> int:
+        """How a user id is shown there."""
+        return _shown_id(self.uids, ours)
+
+    def gid(self, ours: int) -> int:
+        """How a group id is shown there."""
+        return _shown_id(self.gids, ours)
 
 
 class Place(NamedTuple):
     """From where and as whom a process looks: descriptors to take on, -1 for our own.
 
-    `dac` tells whether it may read whatever it likes (CAP_DAC_READ_SEARCH).
+    `dac` tells whether it may read whatever it likes (CAP_DAC_READ_SEARCH); `ids` how it sees ids,
+    None in the container's own user namespace.
     """
 
     mount_namespace: int
@@ -63,6 +88,7 @@ class Place(NamedTuple):
     gid: int
     groups: tuple[int, ...]
     dac: bool
+    ids: Ids | None = None
 
 
 PLAIN = Place(-1, -1, 0, 0, (), True)
@@ -105,7 +131,7 @@ class Places:
         if not result:
             return 0
         if result == errno.ENOENT:
-            return self._absent(place, call, dirfd, path, flags, act)
+            return self._absent(place, call, process, dirfd, path, flags, act)
         if result == errno.ELOOP and place is PLAIN:
             # Our prefix is a symbolic link more than the guest has used.
             return self._elsewhere(place, call.tid, dirfd, path, flags, act)
@@ -119,14 +145,28 @@ class Places:
         result = act(link, 0)
         return errno.EBADF if result == errno.ENOENT and not exists(link) else result
 
+    def ids(self, call: Call, process: Process) -> Ids | None:
+        """How the caller sees user and group ids; None if as we do."""
+        place = process.place
+        if place is PLAIN:
+            return None
+        return (self._place_of(call, process) if place is None else place).ids
+
     def _absent(
-        self, place: Place, call: Call, dirfd: int, path: bytes, flags: int, act: Act
+        self,
+        place: Place,
+        call: Call,
+        process: Process,
+        dirfd: int,
+        path: bytes,
+        flags: int,
+        act: Act,
     ) -> int:
         """ENOENT, unless only we, who are not in the guest's /proc, do not find the path."""
         absolute = path[0] == 0x2F
         if not absolute and dirfd != AT_FDCWD and not exists(_base(call.tid, dirfd)):
             return errno.EBADF
-        if place is PLAIN and b"proc" not in path and b"dev/" not in path:
+        if place is PLAIN and not any(word in path for word in _TO_PROC):
             # Then only a symbolic link at the end could still lead to one.
             ours = path if absolute else b"%b/%b" % (_base(call.tid, dirfd), path)
             if flags or isinstance(statx(AT_FDCWD, ours.rstrip(b"/"), AT_SYMLINK_NOFOLLOW), int):
@@ -134,33 +174,60 @@ class Places:
         with _opened(call.tid, dirfd, path) as base:
             if base < 0 and base != AT_FDCWD:
                 return -base
-            with self._taken(place):
-                try:
-                    other = _without_self(base, path, call)
-                except OSError as error:
-                    return error.errno or errno.ENOENT
+            return self._by_self(place, _Self(call, process), base, path, flags, act)
+
+    def _by_self(
+        self, place: Place, own: _Self, base: int, path: bytes, flags: int, act: Act
+    ) -> int:
+        """Do `act` where `path`, which we do not find from `base`, leads through /proc's "self"."""
+        with self._taken(place):
+            try:
+                other = _without_self(base, path, flags, own)
+            except OSError as error:
+                return error.errno or errno.ENOENT
         if other is None:
             return errno.ENOENT
-        return self._elsewhere(place, call.tid, dirfd, other, flags, act)
+        link, rest = other
+        if not link:
+            return self._from(place, base, rest, flags, act)
+        # A link of the caller's own /proc/PID, which the kernel follows for it, whatever its rights
+        # are; we follow it with ours.
+        if not rest:
+            return act(link, flags)
+        try:
+            base = os.open(link, os.O_PATH | os.O_CLOEXEC)
+        except OSError as error:
+            return error.errno or errno.ENOENT
+        try:
+            result = self._from(place, base, rest, flags, act)
+            if result == errno.ENOENT and own.again():
+                result = self._by_self(place, own, base, rest, flags, act)
+            return result
+        finally:
+            os.close(base)
 
     def _elsewhere(
         self, place: Place, tid: int, dirfd: int, path: bytes, flags: int, act: Act
     ) -> int:
         """Find `path` with the rights and from the root of `place`, then `act` with our own."""
-        nofollow = os.O_NOFOLLOW if flags else 0
         # The base is opened with our own rights: the guest has it open, however it came to that.
         with _opened(tid, dirfd, path) as base:
             if base < 0 and base != AT_FDCWD:
                 return -base
-            with self._taken(place):
-                try:
-                    found = os.open(
-                        path,
-                        os.O_PATH | os.O_CLOEXEC | nofollow,
-                        dir_fd=None if base == AT_FDCWD else base,
-                    )
-                except OSError as error:
-                    return error.errno or errno.ENOENT
+            return self._from(place, base, path, flags, act)
+
+    def _from(self, place: Place, base: int, path: bytes, flags: int, act: Act) -> int:
+        """The same from a descriptor of ours, or AT_FDCWD."""
+        nofollow = os.O_NOFOLLOW if flags else 0
+        with self._taken(place):
+            try:
+                found = os.open(
+                    path,
+                    os.O_PATH | os.O_CLOEXEC | nofollow,
+                    dir_fd=None if base == AT_FDCWD else base,
+                )
+            except OSError as error:
+                return error.errno or errno.ENOENT
         try:
             return act(b"self/fd/%d" % found, 0)
         finally:
@@ -211,7 +278,9 @@ class Places:
     def _place_of(self, call: Call, process: Process) -> Place:
         """Work the caller's place out; kept unless the call that changes it may still run."""
         place = self._look_up(b"%d" % call.tid)
-        if process.moving in (0, call.tid):
+        # Who has made a user namespace gets its ids from somebody's write to a file.
+        complete = place.ids is None or all(place.ids)
+        if complete and process.moving in (0, call.tid):
             process.moving = 0
             process.place = place
         return place
@@ -225,8 +294,10 @@ class Places:
         uid, gid = (int(fields[key].split()[3]) for key in (b"Uid", b"Gid"))
         groups = tuple(map(int, fields[b"Groups"].split()))
         dac = int(fields[b"CapEff"], 16) & _DAC == _DAC
+        ids = None
         try:
             if os.stat(tid + b"/ns/user").st_ino != self._users:
+                ids = Ids(_id_map(tid + b"/uid_map"), _id_map(tid + b"/gid_map"))
                 # Capabilities there hold for what the inner namespace owns, hardly for more than
                 # its owner's files, which need none.
                 dac = False
@@ -239,7 +310,7 @@ class Places:
             uid = gid = 0
         if dac and not uid:
             gid, groups = 0, ()
-        place = Place(namespace, root, uid, gid, groups, dac)
+        place = Place(namespace, root, uid, gid, groups, dac, ids)
         return PLAIN if place == PLAIN else place
 
     def _namespace_of(self, tid: bytes) -> int:
@@ -270,6 +341,17 @@ def _root_key(path: bytes) -> tuple[int, ...]:
     return found[7], found[21], found[22], found[23]
 
 
+def _id_map(path: bytes) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, line.split())) for line in read_whole(path).splitlines())
+
+
+def _shown_id(lines: tuple[tuple[int, ...], ...], ours: int) -> int:
+    for inside, outside, count in lines:
+        if outside <= ours < outside + count:
+            return inside + ours - outside
+    return _OVERFLOW
+
+
 def _base(tid: int, dirfd: int) -> bytes:
     """The magic link of what a relative path starts from."""
     return b"%d/cwd" % tid if dirfd == AT_FDCWD else b"%d/fd/%d" % (tid, dirfd)
@@ -292,14 +374,40 @@ def _opened(tid: int, dirfd: int, path: bytes) -> Iterator[int]:
         os.close(fd)
 
 
-def _without_self(base: int, path: bytes, call: Call) -> bytes | None:
+class _Self:
+    """What /proc's "self" and "thread-self" stand for, for the caller; and how often they did."""
+
+    def __init__(self, call: Call, process: Process) -> None:
+        self._call = call
+        self._pid = process.pid
+        self._times = 0
+
+    def again(self) -> bool:
+        """Whether another link may still be followed."""
+        self._times += 1
+        return self._times <= _MAX_LINKS
+
+    def number(self, thread: bool) -> tuple[bytes, bytes]:
+        """Its directory in the guest's /proc, and in ours."""
+        call = self._call
+        if not thread:
+            return b"%d" % call.vpid, b"%d" % self._pid
+        for line in read_small(f"{call.tid}/status").splitlines():
+            if line.startswith(b"NSpid:"):
+                return b"%d/task/%b" % (call.vpid, line.split()[2]), b"%d" % call.tid
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _without_self(base: int, path: bytes, flags: int, own: _Self) -> tuple[bytes, bytes] | None:
     """`path` with each link to /proc's "self" replaced by the caller's number; None without one.
 
-    Walks as the kernel does (path_resolution(7)): the links of /proc that lead to whoever asks are
-    empty for a process that has no number there, as we have none.
+    Comes in two parts: a link of the caller's own directory as we see it, or b"", and the path from
+    there. Walks as the kernel does (path_resolution(7)): the links of /proc that lead to whoever
+    asks are empty for a process that has no number there, as we have none.
     """
     rest = [part for part in reversed(path.split(b"/")) if part]
     done = b"/" if path[:1] == b"/" else b""
+    slash = path.endswith(b"/")
     links = 0
     replaced = False
     while rest:
@@ -308,13 +416,19 @@ def _without_self(base: int, path: bytes, call: Call) -> bytes | None:
         if part in (b".", b".."):
             done = here + b"/"
             continue
-        link = _link(base, here)
+        last = not rest and not slash
+        link = None if last and flags else _link(base, here)
         if link is None:
             done = here + b"/"
         elif not link:
-            own = _own_number(call, part == b"thread-self")
+            inside, ours = own.number(part == b"thread-self")
             replaced = True
-            done += own + b"/"
+            done += inside + b"/"
+            beyond = b"/".join([p for p in reversed(rest) if p != b"."])
+            magic = _OWN_LINK.match(beyond)
+            if magic:
+                left = beyond[magic.end() :].lstrip(b"/")
+                return ours + b"/" + magic[0], (left or b".") + b"/" if slash else left
         elif b":[" in link or _is_magic(base, here):
             done = here + b"/"
         else:
@@ -326,7 +440,7 @@ def _without_self(base: int, path: bytes, call: Call) -> bytes | None:
                 done = b"/"
     if not replaced:
         return None
-    return done if path.endswith(b"/") else done[:-1]
+    return b"", done if slash or done == b"/" else done[:-1]
 
 
 def _link(base: int, path: bytes) -> bytes | None:
@@ -343,14 +457,7 @@ def _link(base: int, path: bytes) -> bytes | None:
 def _is_magic(base: int, path: bytes) -> bool:
     """Whether a link is one of /proc's that lead somewhere by themselves (proc_pid_fd(5))."""
     found = statx(base, path, AT_SYMLINK_NOFOLLOW)
-    # Those have a size of 64 or 0; a link made of text has its length.
-    return not isinstance(found, int) and found[8] in (0, 64) and found[6] & 0o777 != 0o777
-
-
-def _own_number(call: Call, thread: bool) -> bytes:
-    if not thread:
-        return b"%d" % call.vpid
-    for line in read_small(f"{call.tid}/status").splitlines():
-        if line.startswith(b"NSpid:"):
-            return b"%d/task/%b" % (call.vpid, line.split()[2])
-    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    # Those have a size of 0, or of 64 and not all rights; a link made of text has its length.
+    return not isinstance(found, int) and (
+        not found[8] or (found[8] == 64 and found[6] & 0o777 != 0o777)
+    )

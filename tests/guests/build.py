@@ -23,6 +23,8 @@ DYNAMIC = (
     "kernelids"
 )
 """Guests built with the host's libc, by name."""
+CALLS = "stat open change names dirs inodes odd bare"
+"""Guests of the file calls, as calls_NAME; built with the host's libc."""
 STATIC = "clocks vdso random timecalls sleeps processes storm early"
 """Guests also built static, as NAME-static, and with musl, as NAME-musl."""
 
@@ -32,7 +34,7 @@ _CFLAGS = ("-O1", "-Wall", "-Wextra", "-Wno-clobbered", "-Werror")
 def _commands(out: Path) -> dict[str, list[str]]:
     """The guests' names and the compiler's arguments for each; later ones may use earlier ones."""
     made: dict[str, list[str]] = {}
-    for name in DYNAMIC.split():
+    for name in (*DYNAMIC.split(), *(f"calls_{name}" for name in CALLS.split())):
         made[name] = ["gcc", *_CFLAGS, f"{name}.c", "-lpthread"]
     for name in STATIC.split():
         made[f"{name}-static"] = ["gcc", *_CFLAGS, "-static", f"{name}.c", "-lpthread"]

@@ -103,9 +103,13 @@ class Directories:
         data, end = self._entries(fd, call.tid, process, listing, position, size, pack)
         if end < 0:
             return errno.EINVAL
-        if data and process.memory.write(call, call.args[1], data) < len(data):
-            return errno.EFAULT
-        if not data:
+        if data:
+            written = process.memory.write(call, call.args[1], data)
+            if written < len(data):
+                data, end = _whole_entries(data, written)
+                if not data:
+                    return errno.EFAULT
+        else:
             del process.listings[number]
         os.lseek(fd, end, os.SEEK_SET)
         if not call.answer(len(data)):
@@ -187,6 +191,17 @@ def _borrow(tid: int, process: Process, number: int) -> int:
             finally:
                 os.close(thread)
     return pidfd_getfd(process.pidfd, number)
+
+
+def _whole_entries(data: bytes, size: int) -> tuple[bytes, int]:
+    """The entries that end within `size` bytes, and the position after the last of them."""
+    done = position = 0
+    while done < size:
+        _, following, length = _DIRENT.unpack_from(data, done)
+        if done + length > size:
+            break
+        done, position = done + length, following
+    return data[:done], position
 
 
 def _type_of(entry: os.DirEntry[str]) -> int:

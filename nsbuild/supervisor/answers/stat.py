@@ -33,7 +33,7 @@ from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.devices import DISK_MAJOR
 from nsbuild.supervisor.filetimes import BLOCK_SIZE, FileTimes, Seen, path_of
 from nsbuild.supervisor.listener import Call
-from nsbuild.supervisor.places import Places
+from nsbuild.supervisor.places import Ids, Places
 from nsbuild.supervisor.processes import Process
 
 _STATX_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE
@@ -148,7 +148,11 @@ class Stat:
         times = self._times
         file, values = times.file, times.values
         memo = None if file is None else file.memo
-        if isinstance(memo, Memo) and memo.values == values:
+        ids = self._places.ids(call, process)
+        if ids is not None:
+            seen = _as_seen(times.shown(process), ids)
+            memo = Memo(values, _pack_stat(seen), seen.ahead, seen.mtime)
+        elif isinstance(memo, Memo) and memo.values == values:
             clock = process.clock
             clock.wall = max(clock.wall, memo.ahead)
         else:
@@ -178,6 +182,9 @@ class Stat:
             call.fail(error)
             return
         seen = self._times.shown(process)
+        ids = self._places.ids(call, process)
+        if ids is not None:
+            seen = _as_seen(seen, ids)
         if process.memory.write(call, buffer, _pack_statx(seen)) < STATX.size:
             call.fail(errno.EFAULT)
             return
@@ -224,6 +231,10 @@ class Stat:
             call.fail(errno.EFAULT)
             return
         call.answer()
+
+
+def _as_seen(seen: Seen, ids: Ids) -> Seen:
+    return seen._replace(uid=ids.uid(seen.uid), gid=ids.gid(seen.gid))
 
 
 def _pack_stat(seen: Seen) -> bytes:

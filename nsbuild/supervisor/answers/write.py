@@ -27,7 +27,7 @@ from nsbuild.kernel.files import (
 )
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
-from nsbuild.supervisor.filetimes import FileTimes, Pending, path_of
+from nsbuild.supervisor.filetimes import FileTimes, Pending, path_of, path_of_fd
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
 from nsbuild.supervisor.processes import Process
@@ -171,7 +171,7 @@ class Write:
             return 0
 
         if not self._places.at(call, process, dirfd, directory, 0, act):
-            where = os.readlink(b"self/fd/%d" % opened[0])
+            where = path_of_fd(opened[0])
             event.enter(parent._replace(where=where))
             event.births.append((opened[0], name))
 
