@@ -115,7 +115,7 @@ class FileTimes:
             file = self._first_sight(process, key, born, path, flags)
         self.file = file
         mtime = values[17] * NSEC + values[18]
-        if mtime != file.seen or file.explicit_atime is not None:
+        if mtime != file.seen:
             self._take_notice(file, mtime, path, flags)
         return 0
 
@@ -137,8 +137,7 @@ class FileTimes:
         return 0
 
     def _take_notice(self, file: File, mtime: int, path: bytes, flags: int) -> None:
-        atime = self.values[11] * NSEC + self.values[12]
-        stamp = file.look(mtime, atime, self._start, self._epoch)
+        stamp = file.look(mtime, self._start, self._epoch)
         if stamp is None:
             return
         shown = stamp if file.atime is None else file.atime

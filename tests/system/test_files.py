@@ -37,6 +37,8 @@ SCRIPTS = {
     f"{SHOW} a",
     "copy-times": f"echo a >a; touch -d 2001-02-03 a; cp -p a b; {SHOW} b; cp a c; {SHOW} c",
     "truncate": f"echo a >a; truncate -s 100k a; {SHOW} a; truncate -s 0 a; {SHOW} a",
+    "truncate-same": f"echo a >a; touch -d 2001-02-03 a; truncate -s 2 a; {SHOW} a",
+    "touch-old-atime": f"echo a >a; touch -a -d 2001-02-03 a; cat a; {SHOW} a; touch -a a; {SHOW} a",
     "open-file": f"exec 3>a; {SHOW} a; date; echo a >&3; {SHOW} a; echo b >&3; {SHOW} a",
     "read-write": f"echo a >a; exec 3<>a; {SHOW} a; echo b >&3; {SHOW} a",
     "tmpfile": "/usr/bin/python3 -c '{}'".format(
@@ -122,6 +124,36 @@ def test_what_is_written_is_later_than_what_was_read(ns: Runner) -> None:
     *order, now = lines(ns, f"{steps}; find . -type f -newermt @$(date +%s)")
     assert order == ["0", "1", "2", "3", "4", "5"]
     assert int(now) > EPOCH
+
+
+def test_an_input_keeps_its_birth_time(ns: Runner) -> None:
+    cwd = ns.directory()
+    (cwd / "old").write_text("")
+    os.chown(cwd / "old", ns.account.uid, ns.account.gid)
+    os.utime(cwd / "old", (1_000_000_000, 1_000_000_000))
+    assert lines(ns, "echo a >old; stat -c %W old", cwd) == ["1000000000"]
+
+
+def test_a_truncation_to_the_same_size_is_a_write(root: Runner, tmp_path: Path) -> None:
+    """ext4 says so, tmpfs does not."""
+    script = "touch -d 2001-02-03 a; truncate -s 0 a; stat -c %y a"
+    seen = [lines(root, f"cd {place}; {script}") for place in (".", "/tmp", "/var/tmp")]
+    assert seen[0] == seen[1] == seen[2]
+    assert seen[0][0].startswith("2015-12-22")
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("touch -a -d @9 a; cat a; stat -c %X a", "9"),
+        ("touch -d @9 a; touch -a a; test $(stat -c %X a) -gt 9; echo $?", "0"),
+        ("touch -d @9 a; touch a; test $(stat -c %X a) -eq $(stat -c %Y a); echo $?", "0"),
+        ("touch -a -d @9 a; echo b >a; stat -c %X a", "9"),
+    ],
+)
+def test_atime_is_what_was_set(root: Runner, command: str, expected: str) -> None:
+    """Whether reading moves it is up to the host's mount options."""
+    assert lines(root, command)[-1] == expected
 
 
 def test_a_reader_moves_up_to_what_it_sees(ns: Runner) -> None:

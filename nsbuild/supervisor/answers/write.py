@@ -15,7 +15,7 @@ import struct
 from typing import NamedTuple
 
 from nsbuild.determinism.clock import NSEC_PER_SEC
-from nsbuild.determinism.files import File
+from nsbuild.determinism.files import AS_MTIME, File
 from nsbuild.kernel.files import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -24,6 +24,7 @@ from nsbuild.kernel.files import (
     O_TMPFILE,
     UTIME_NOW,
     UTIME_OMIT,
+    statx,
 )
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
@@ -56,11 +57,12 @@ class Look(NamedTuple):
 class Event:
     """What one call is about to do, gathered before the kernel goes on with it."""
 
-    __slots__ = ("births", "changed", "entered", "set_times", "written")
+    __slots__ = ("births", "changed", "entered", "rewritten", "set_times", "written")
 
     def __init__(self) -> None:
         self.entered: list[tuple[File, bytes]] = []
         self.written: list[tuple[File, bytes]] = []
+        self.rewritten: list[File] = []
         self.changed: list[File] = []
         self.births: list[tuple[int, bytes]] = []
         self.set_times: list[tuple[File, int | None, int | None]] = []
@@ -194,12 +196,12 @@ class Write:
         times = self._times
         for file, where in (*event.written, *event.entered):
             times.wrote(file, now, where)
+        for file in event.rewritten:
+            file.rewrite()
         for file in event.changed:
             file.change(now)
         for file, mtime, atime in event.set_times:
-            file.set_times(
-                now if mtime == UTIME_NOW else mtime, now if atime == UTIME_NOW else atime
-            )
+            file.set_times(mtime, now if atime == UTIME_NOW else atime)
         for parent, name in event.births:
             birth = times.birth_name(process)
             times.pending.append(Pending(call.tid, process, parent, name, birth, now))
@@ -261,13 +263,18 @@ class Write:
     def truncate(self, call: Call, process: Process) -> None:
         """truncate(2), ftruncate(2)."""
         event = self._begin(call)
-        if call.nr == NR["ftruncate"]:
+        by_fd = call.nr == NR["ftruncate"]
+        if by_fd:
             look = self._look_fd(call, process, signed32(call.args[0]))
         else:
             path = self._read(call, process, call.args[0])
             look = self._look(call, process, AT_FDCWD, path, 0)
         if stat.S_ISREG(look.mode):
             event.write(look)
+            same_size = self._times.values[8] == call.args[1]
+            if look.file is not None and same_size and not (by_fd and _is_read_only(call)):
+                # POSIX says that this is a write; ext4 sets the mtime then, tmpfs does not.
+                event.rewritten.append(look.file)
         self._go(call, process, event)
 
     def make(self, call: Call, process: Process) -> None:
@@ -378,6 +385,7 @@ class Write:
             event.change(look)
             if mtime == UTIME_NOW:
                 event.write(look)
+                atime = AS_MTIME if atime == UTIME_NOW else atime
             event.set_times.append(
                 (
                     look.file,
@@ -422,6 +430,12 @@ def _split(path: bytes) -> tuple[bytes, bytes]:
     stripped = path.rstrip(b"/")
     directory, slash, name = stripped.rpartition(b"/")
     return (directory + slash if slash else b"."), name
+
+
+def _is_read_only(call: Call) -> bool:
+    """Whether the first argument is open for reading only (proc_pid_fd(5))."""
+    found = statx(AT_FDCWD, b"%d/fd/%d" % (call.tid, signed32(call.args[0])), AT_SYMLINK_NOFOLLOW)
+    return isinstance(found, int) or not found[6] & stat.S_IWUSR
 
 
 def _asked_times(call: Call, process: Process, buffer: int) -> tuple[int, int] | None:
