@@ -185,6 +185,19 @@ def test_a_written_file_keeps_its_virtual_time_on_disk(ns: Runner) -> None:
     assert EPOCH <= cwd.stat().st_mtime < EPOCH + 100
 
 
+def test_what_nobody_has_looked_at_gets_its_time_wherever_it_ends_up(ns: Runner) -> None:
+    cwd = ns.directory()
+    script = (
+        "mkdir -p new/d swap; echo a >new/d/a; echo b >swap/b; mv new old; echo c >old/c; "
+        "/usr/bin/python3 -c '{}'; "
+        "exec 5>f; echo x >&5; stat f; echo y >&5; mv f g; echo z >&5"
+    ).format('import ctypes; ctypes.CDLL(None).renameat2(-100, b"old/d", -100, b"swap", 2)')
+    lines(ns, script, cwd)
+    found = {str(path.relative_to(cwd)): path.stat().st_mtime for path in cwd.rglob("*")}
+    assert sorted(found) == ["g", "old", "old/c", "old/d", "old/d/b", "swap", "swap/a"]
+    assert all(EPOCH <= when < EPOCH + 100 for when in found.values()), found
+
+
 def test_a_file_of_the_callers_is_not_stamped(root: Runner) -> None:
     """The command's output goes to a file of the caller's, who is outside."""
     cwd = root.directory()

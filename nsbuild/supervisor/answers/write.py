@@ -28,7 +28,7 @@ from nsbuild.kernel.files import (
 )
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
-from nsbuild.supervisor.filetimes import FileTimes, Pending, path_of
+from nsbuild.supervisor.filetimes import FileTimes, Move, Pending, path_of
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
 from nsbuild.supervisor.processes import Process
@@ -57,7 +57,7 @@ class Look(NamedTuple):
 class Event:
     """What one call is about to do, gathered before the kernel goes on with it."""
 
-    __slots__ = ("births", "changed", "entered", "rewritten", "set_times", "written")
+    __slots__ = ("births", "changed", "entered", "moved", "rewritten", "set_times", "written")
 
     def __init__(self) -> None:
         self.entered: list[tuple[File, bytes]] = []
@@ -65,6 +65,7 @@ class Event:
         self.rewritten: list[File] = []
         self.changed: list[File] = []
         self.births: list[tuple[int, bytes]] = []
+        self.moved: tuple[File, bytes, bytes, File | None, bool] | None = None
         self.set_times: list[tuple[File, int | None, int | None]] = []
 
     def write(self, look: Look) -> None:
@@ -150,6 +151,12 @@ class Write:
         times = self._times
         return Look(0, times.file, times.values[6], times.values[3], where)
 
+    def _where(self, look: Look) -> bytes:
+        """Where what was looked at is; empty if that is not known."""
+        if look.file is None:
+            return b""
+        return look.where or self._times.dirty.get(look.file, b"")
+
     def _parent(self, call: Call, process: Process, dirfd: int, path: bytes) -> Look:
         """The directory that holds the last name of `path`."""
         return self._look(call, process, dirfd, _split(path)[0], 0)
@@ -202,6 +209,8 @@ class Write:
             file.change(now)
         for file, mtime, atime in event.set_times:
             file.set_times(mtime, now if atime == UTIME_NOW else atime)
+        if event.moved is not None:
+            times.pending.append(Move(call.tid, process, *event.moved))
         for parent, name in event.births:
             birth = times.birth_name(process)
             times.pending.append(Pending(call.tid, process, parent, name, birth, now))
@@ -337,12 +346,19 @@ class Write:
         first, second = self._read(call, process, old), self._read(call, process, new)
         look = self._look(call, process, source, first.rstrip(b"/"), AT_SYMLINK_NOFOLLOW)
         if not look.error and second:
-            there = self._look(call, process, target, second.rstrip(b"/"), AT_SYMLINK_NOFOLLOW)
+            victim = self._look(call, process, target, second.rstrip(b"/"), AT_SYMLINK_NOFOLLOW)
             event.change(look)
-            if not there.error and (flags & _RENAME_EXCHANGE or there.nlink > 1):
-                event.change(there)
+            if not victim.error and (flags & _RENAME_EXCHANGE or victim.nlink > 1):
+                event.change(victim)
             event.enter(self._parent(call, process, source, first))
-            event.enter(self._parent(call, process, target, second))
+            parent = self._parent(call, process, target, second)
+            event.enter(parent)
+            here, directory = self._where(look), self._where(parent)
+            if look.file is not None and here and directory:
+                there = directory.rstrip(b"/") + b"/" + _split(second)[1]
+                traded = victim.file if flags & _RENAME_EXCHANGE else None
+                deep = stat.S_ISDIR(look.mode) or stat.S_ISDIR(victim.mode)
+                event.moved = look.file, here, there, traded, deep
         self._go(call, process, event)
 
     def change_fd(self, call: Call, process: Process) -> None:
