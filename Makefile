@@ -13,12 +13,14 @@ STAMP := $(VENV)/.installed
 MAN_PAGES := $(patsubst docs/man/%.md,.cache/man/%,$(wildcard docs/man/*.md))
 
 # The container itself needs a kernel, Python, libseccomp and uidmap. The rest builds the test guests
-# (C, i386, musl, Go), the demo's package and the man pages.
+# (C, i386, musl, Go), the demo's package and the man pages, and is what the acceptance tests pack
+# (an archive of every kind) and build with.
 PACKAGES := \
-  bubblewrap build-essential busybox-static ca-certificates debhelper dpkg-dev e2fsprogs fakeroot \
-  gcc gcc-multilib git golang-go iproute2 libc6-dev libcap-dev libseccomp2 make man-db mmdebstrap \
-  musl-tools openssl pandoc perl procps psmisc python3 python3-dev python3-venv shellcheck strace \
-  sudo uidmap util-linux uuid-runtime zip
+  autoconf bubblewrap build-essential busybox-static ca-certificates cmake cpio debhelper \
+  default-jdk-headless dpkg-dev e2fsprogs fakeroot gcc gcc-multilib git golang-go iproute2 libc6-dev \
+  libcap-dev libseccomp2 make man-db mmdebstrap musl-tools ninja-build openssl pandoc perl procps \
+  psmisc python3 python3-dev python3-venv rsync shellcheck squashfs-tools strace sudo uidmap \
+  util-linux uuid-runtime xorriso zip
 
 # The first of these that is at least 3.11 and can make a venv. The system's own comes first: the
 # headers for python-prctl are those of the system's Python.
