@@ -1,8 +1,8 @@
 """What build tools conclude from file times holds inside as it does on bare Linux.
 
-The scripts in consistency/ check each step themselves. Here they are run bare, which shows that they
-ask for nothing that Linux does not do, and twice inside, where their lists of times and numbers
-must be the same as well.
+The scripts in consistency/ check each step themselves. Here they are run bare, which shows that
+they ask for nothing that Linux does not do, and twice inside, where their lists of times and
+numbers must be the same as well.
 """
 
 from __future__ import annotations
