@@ -15,6 +15,8 @@ import os
 import resource
 import signal
 import socket
+import sys
+import time
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
@@ -25,6 +27,7 @@ from nsbuild.container.cpu import GUEST_PRIORITY, supervise_on
 from nsbuild.container.enter import enter
 from nsbuild.container.handover import STAGE_IDS, STAGE_WORKDIR, Handover
 from nsbuild.container.init import DEFERRED_SIGNALS, Setup
+from nsbuild.container.join import join
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import ContainerSpec
 from nsbuild.container.userns import IdMaps, write_id_maps
@@ -49,6 +52,9 @@ from nsbuild.supervisor.loop import SERVED, Parts, Supervisor
 from nsbuild.supervisor.spin import SpinGuard
 from nsbuild.supervisor.trace import Trace
 from nsbuild.supervisor.vdso import Patch
+
+CLOCK_REALTIME_COARSE = 5
+"""The clock that the kernel stamps files with (clock_gettime(2))."""
 
 RUNAWAY_MICROSECONDS = 20_000_000
 """CPU time that the supervisor may use under SCHED_FIFO without once waiting for anything."""
@@ -82,6 +88,7 @@ class Container:
     def run(self) -> int:
         """Run the container to its end; returns the exit code."""
         prepared = self._prepared
+        start = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
         fifo = supervise_on(prepared.cpu, prepared.spec.scheduling)
         if fifo:
             prepared.priority.use_fifo()
@@ -105,6 +112,7 @@ class Container:
             )
         bound = prepared.spec.scheduling.spin_bound
         spin = SpinGuard(int(ready.data[1:]), bound, GUEST_PRIORITY) if fifo else None
+        join(self._init_pid)
         parts = Parts(
             listener,
             ready.fds[0],
@@ -115,6 +123,8 @@ class Container:
             fuse,
             patch,
             spin,
+            start,
+            os.fsencode(prepared.spec.root.writable_cwd or ""),
         )
         supervisor = Supervisor(prepared.spec.rules, parts, prepared.trace)
         self._handover.taken()
@@ -124,6 +134,7 @@ class Container:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         os.waitpid(self._init_pid, 0)
         self._init_pid = 0
+        supervisor.times.finish()
         return self._exit_code(status)
 
     def kill(self) -> None:
@@ -257,9 +268,8 @@ def supervise(prepared: Prepared, front: socket.socket, terminal: socket.socket 
         warn(str(error))
         code = error.code
     except BaseException:  # noqa: BLE001 - a bug of ours must not run on in the front's code
-        import traceback
-
-        traceback.print_exc()
+        # Not by the traceback module: in the container's file system there is none to import.
+        sys.__excepthook__(*sys.exc_info())
     finally:
         container.kill()
     os._exit(code)

@@ -7,6 +7,7 @@ import struct
 from .process import read_small
 
 AT_PHDR = 3
+AT_SECURE = 23
 AT_RANDOM = 25
 AT_SYSINFO_EHDR = 33
 
@@ -15,9 +16,9 @@ AT_RANDOM_SIZE = 16
 _ENTRY = struct.Struct("=QQ")
 
 
-def auxiliary_vector(pid: int | str) -> dict[int, int]:
-    """Key -> value of process `pid`, or of ours for "self"; OSError if it is gone."""
-    return parse_auxv(read_small(f"/proc/{pid}/auxv"))
+def auxiliary_vector(pid: int) -> dict[int, int]:
+    """Key -> value of process `pid`; OSError if it is gone. The working directory is /proc."""
+    return parse_auxv(read_small(f"{pid}/auxv"))
 
 
 def parse_auxv(data: bytes) -> dict[int, int]:

@@ -11,6 +11,8 @@ from .libc import c_int, libc, syscall
 from .x86_64 import NR
 
 CLOSE_RANGE_CLOEXEC = 1 << 2
+PIDFD_THREAD = os.O_EXCL
+"""pidfd_open(2): a descriptor for one thread, Linux >= 6.9."""
 
 _tgkill = libc.tgkill
 _tgkill.argtypes = [c_int, c_int, c_int]
@@ -34,6 +36,12 @@ def read_small(path: str, dir_fd: int | None = None, size: int = 8192) -> bytes:
         return os.read(fd, size)
     finally:
         os.close(fd)
+
+
+def read_whole(path: bytes) -> bytes:
+    """All of a /proc file that may be longer than one read (mountinfo is best read to its end)."""
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()
 
 
 _ARG_START, _ARG_END = 47, 48

@@ -15,6 +15,7 @@ from nsbuild.kernel.auxv import (
     AT_PHDR,
     AT_RANDOM,
     AT_RANDOM_SIZE,
+    AT_SECURE,
     AT_SYSINFO_EHDR,
     auxiliary_vector,
     parse_auxv,
@@ -53,6 +54,9 @@ class ExecHook:
                 return False
         except OSError:
             auxv = {}
+        if auxv.get(AT_SECURE):
+            # A set-user-ID program has other rights than who started it.
+            process.place = None
         vdso, random = auxv.get(AT_SYSINFO_EHDR, 0), auxv.get(AT_RANDOM, 0)
         patch = self._patch
         fresh = process.exec_hook_pending

@@ -48,7 +48,7 @@ class GoCounters:
 
     def replacements(self, tid: int, phdr: int) -> Iterable[Replacement]:
         """What to write where into process `tid`, whose program headers lie at address `phdr`."""
-        path = f"/proc/{tid}/exe"
+        path = f"{tid}/exe"
         try:
             status = os.stat(path)
             key = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)

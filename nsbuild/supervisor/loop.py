@@ -25,16 +25,23 @@ from nsbuild.kernel.timerfd import every
 from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
 
 from .answers import Handler
+from .answers.directories import Directories
 from .answers.machine import Machine, UtsNames
+from .answers.place import PlaceCalls
 from .answers.procfiles import UptimeFile, UuidFile
 from .answers.random import Random, RandomDevice
+from .answers.stat import Stat
 from .answers.time import Time
+from .answers.write import Write
 from .births import RETRY_SECONDS, Births
+from .devices import Devices
 from .exechook import ExecHook
+from .filetimes import FileTimes
 from .fusefile import Content, FuseFile, Unmounted
 from .initlink import EVENT_EXIT, InitGone, InitLink, receive_event
 from .initpriority import InitPriority
 from .listener import Call, Listener
+from .places import Places
 from .processes import Process, ProcessTable
 from .spin import CHECK_SECONDS, SpinGuard
 from .trace import Trace
@@ -65,6 +72,10 @@ class Parts(NamedTuple):
     patch: Patch
     spin: SpinGuard | None
     """None without SCHED_FIFO, under which alone a spinner keeps the others from running."""
+    start: int
+    """Real time in nanoseconds from which what the kernel stamps is the container's doing."""
+    workdir: bytes
+    """The mount point that counts as the working directory; empty for none."""
 
 
 _EVENTS = 8
@@ -120,7 +131,9 @@ class Supervisor:
             self.backlog = deque()
             self.eager.register(parts.listener_fd, select.POLLIN)
             parts.link.meanwhile = self._meanwhile
-        self.handlers = self._collect_handlers(rules)
+        devices = Devices(parts.workdir)
+        self.times = FileTimes(devices, parts.start, rules.rates.epoch)
+        self.handlers = self._collect_handlers(rules, devices)
         self.sources: dict[int, Callable[[], None]] = {
             parts.events.fileno(): self._init_event,
             parts.front.fileno(): self._front_event,
@@ -131,12 +144,17 @@ class Supervisor:
         for fd in (*self.sources, parts.listener_fd):
             self.epoll.register(fd, select.EPOLLIN)
 
-    def _collect_handlers(self, rules: Rules) -> dict[int, Handler]:
+    def _collect_handlers(self, rules: Rules, devices: Devices) -> dict[int, Handler]:
+        places = Places()
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         return {
             **Time(self.table.by_vpid.get).handlers(),
             **Random().handlers(),
             **machine.handlers(),
+            **Stat(places, self.times).handlers(),
+            **Write(places, self.times).handlers(),
+            **Directories(self.times).handlers(),
+            **PlaceCalls(devices).handlers(),
             NR["arch_prctl"]: self._arch_prctl,
             NR["seccomp"]: _own_filter,
             NR["prctl"]: _own_filter,
@@ -305,7 +323,7 @@ class Supervisor:
         SIGSYS is what a filter that kills would send; who survives it is not asked again.
         """
         try:
-            program = read_small(f"/proc/{call.tid}/comm").decode(errors="replace").strip()
+            program = read_small(f"{call.tid}/comm").decode(errors="replace").strip()
         except OSError:
             program = "a program"
         if call.valid():

@@ -13,8 +13,12 @@ import errno
 import os
 
 from nsbuild.errors import NsbuildError
+from nsbuild.kernel.files import PATH_MAX
 
 from .listener import Call
+
+_SHORT_PATH = 256
+"""Bytes that hold most paths: reading more costs more."""
 
 
 def out_of_descriptors(error: OSError) -> None:
@@ -44,7 +48,7 @@ class Memory:
     def _open(self, call: Call) -> int:
         self.forget()
         try:
-            fd = os.open(f"/proc/{call.tid}/mem", os.O_RDWR | os.O_CLOEXEC)
+            fd = os.open(f"{call.tid}/mem", os.O_RDWR | os.O_CLOEXEC)
         except PermissionError:
             # An unprivileged supervisor owns the user namespace, but the file belongs to whoever
             # the process is inside; init, as root there, may open it.
@@ -71,6 +75,19 @@ class Memory:
             return _pread(self._open(call), size, address)
         finally:
             self._drop_uncached()
+
+    def read_path(self, call: Call, address: int) -> bytes | int:
+        """The path at `address` without its NUL, or the errno with which the kernel refuses it."""
+        data = self.read(call, address, _SHORT_PATH)
+        path, end, _ = data.partition(b"\0")
+        if end:
+            return path
+        if len(data) == _SHORT_PATH:
+            data += self.read(call, address + _SHORT_PATH, PATH_MAX - _SHORT_PATH)
+            path, end, _ = data.partition(b"\0")
+            if end:
+                return path
+        return errno.ENAMETOOLONG if len(data) == PATH_MAX else errno.EFAULT
 
     def write(self, call: Call, address: int, data: bytes) -> int:
         """Write `data`; returns the bytes written, short or 0 where the guest could not write."""

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from nsbuild.determinism.clock import Clock
 from nsbuild.determinism.entropy import Stream
@@ -22,6 +23,10 @@ from nsbuild.kernel.process import is_thread_of, read_small
 from .listener import Call
 from .memory import Memory, out_of_descriptors
 from .trace import Trace
+
+if TYPE_CHECKING:
+    from .answers.directories import Listing
+    from .places import Place
 
 STRANGERS = 1 << 63
 """Ordinals from here on belong to processes that no fork of the container made."""
@@ -33,6 +38,9 @@ class Process:
     `vpid` is its number in the container, `pid` its number outside (0 until its first call).
     `cpu` and `children_cpu` are CPU time in nanoseconds, its own and that of reaped children.
     `has_children` is false while there is nothing for `ProcessTable.merge_reaped` to look at.
+    `place` is from where it sees files, None while unknown; `moving` is the thread whose call may
+    be changing that, 0 for none; `made` counts the files it made; `listings` are the directories
+    it reads, by descriptor.
     """
 
     __slots__ = (
@@ -43,12 +51,16 @@ class Process:
         "forks",
         "gone",
         "has_children",
+        "listings",
+        "made",
         "memory",
+        "moving",
         "name",
         "older_children",
         "orphan",
         "pid",
         "pidfd",
+        "place",
         "stream",
         "threads",
         "threads_made",
@@ -75,6 +87,10 @@ class Process:
         self.gone = False
         self.has_children = False
         self.orphan = False
+        self.place: Place | None = None
+        self.moving = 0
+        self.made = 0
+        self.listings: dict[int, Listing] = {}
 
     def bear(self, vpid: int, shares_memory: bool) -> Process:
         """The child that the process's next fork makes; nothing is counted yet."""
@@ -85,6 +101,7 @@ class Process:
             self.stream.child(self.forks),
         )
         child.memory.cached = not shares_memory
+        child.place = self.place
         return child
 
     def add_child(self, child: Process) -> None:
@@ -169,7 +186,7 @@ class ProcessTable:
         # NSpid lists the number outside, the one in the container, and those of namespaces nested
         # in it; a process that has ended meanwhile has none of them.
         try:
-            info = read_small(f"/proc/self/fdinfo/{pidfd}")
+            info = read_small(f"self/fdinfo/{pidfd}")
         except OSError as error:
             os.close(pidfd)
             out_of_descriptors(error)
@@ -191,7 +208,7 @@ class ProcessTable:
 
     def _identify_thread(self, tid: int) -> Process | None:
         try:
-            tgid = _field(read_small(f"/proc/{tid}/status"), b"Tgid:")[0]
+            tgid = _field(read_small(f"{tid}/status"), b"Tgid:")[0]
         except (OSError, IndexError):
             return None
         process = self.by_tid.get(tgid) or self._identify(tgid)
@@ -209,7 +226,7 @@ class ProcessTable:
         """
         child = self.expected
         if child is None or child.pid:
-            ppid = _field(read_small(f"/proc/{tid}/status"), b"PPid:")
+            ppid = _field(read_small(f"{tid}/status"), b"PPid:")
             kin = self.by_tid.get(ppid[0], self.root) if ppid else self.root
             stream = kin.stream.child(STRANGERS + vpid)
             child = Process(f"?{vpid}", vpid, kin.clock.child(), stream)

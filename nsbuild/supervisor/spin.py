@@ -108,13 +108,13 @@ def _watch(requests: socket.socket, namespace: int) -> NoReturn:
 
 def _runnable(namespace: int) -> list[Task]:
     tasks = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    for pid in filter(str.isdigit, os.listdir(".")):
         try:
-            if os.stat(f"/proc/{pid}/ns/pid").st_ino != namespace:
+            if os.stat(f"{pid}/ns/pid").st_ino != namespace:
                 continue
-            for tid in os.listdir(f"/proc/{pid}/task"):
+            for tid in os.listdir(f"{pid}/task"):
                 # The command name in field 2 may hold anything; the last ) ends it.
-                stat = read_small(f"/proc/{pid}/task/{tid}/stat").rpartition(b")")[2].split()
+                stat = read_small(f"{pid}/task/{tid}/stat").rpartition(b")")[2].split()
                 if stat[0] == b"R":
                     tasks.append(Task(int(stat[11]) + int(stat[12]), int(tid)))
         except OSError:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import struct
 
-from nsbuild.kernel.auxv import AT_SYSINFO_EHDR, auxiliary_vector
+from nsbuild.kernel.auxv import AT_SYSINFO_EHDR, parse_auxv
+from nsbuild.kernel.process import read_small
 from nsbuild.kernel.x86_64 import (
     ENOSYS_STUB,
     GETCPU_STUB,
@@ -64,7 +65,7 @@ class Patch:
     @classmethod
     def of_this_kernel(cls) -> Patch:
         """Read our own vDSO."""
-        start = auxiliary_vector("self")[AT_SYSINFO_EHDR]
+        start = parse_auxv(read_small("/proc/self/auxv"))[AT_SYSINFO_EHDR]
         fd = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
             # The read ends where the mapping does.

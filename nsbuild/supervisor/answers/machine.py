@@ -132,7 +132,7 @@ def _uts_field(text: bytes) -> bytes:
 def _is_linux32(tid: int) -> bool:
     """Whether setarch(8) has told the process that it runs on 32 bits."""
     try:
-        persona = int(read_small(f"/proc/{tid}/personality"), 16)
+        persona = int(read_small(f"{tid}/personality"), 16)
     except (OSError, ValueError):
         return False
     return persona & PER_MASK == PER_LINUX32

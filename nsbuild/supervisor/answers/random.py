@@ -53,7 +53,7 @@ class Random:
 
     def _move(self, call: Call, source: int) -> None:
         try:
-            path = os.readlink(f"/proc/{call.tid}/fd/{signed32(source)}")
+            path = os.readlink(f"{call.tid}/fd/{signed32(source)}")
         except OSError:
             path = ""
         if path in DEVICES:

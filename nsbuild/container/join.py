@@ -1,0 +1,39 @@
+"""The supervisor joins the container's file system, once that stands.
+
+From then on a path means to the supervisor what it means to the guest (see supervisor.places): it
+lives in the container's mount namespace, with the host's /proc as its working directory, because
+only there are the guest's processes under the numbers that notifications carry. An ordinary user's
+supervisor must enter the user namespace first, where alone it may do that (setns(2)).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import prctl
+
+from nsbuild.errors import NsbuildError
+from nsbuild.kernel.files import setns
+from nsbuild.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER
+
+
+def join(pid: int) -> None:
+    """Enter the mount namespace of the container's init `pid`; raises NsbuildError."""
+    try:
+        proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mounts = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        if os.geteuid() != 0:
+            users = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+            setns(users, CLONE_NEWUSER)
+            os.close(users)
+            # New capabilities have made us undumpable, so that our own /proc files are root's, and
+            # have cancelled the signal at our parent's death (prctl(2)).
+            prctl.set_dumpable(1)
+            prctl.set_pdeathsig(signal.SIGKILL)
+        setns(mounts, CLONE_NEWNS)
+        os.fchdir(proc)
+    except OSError as error:
+        raise NsbuildError.from_os("cannot join the container's file system", error) from error
+    os.close(mounts)
+    os.close(proc)

@@ -1,0 +1,161 @@
+"""What is shown of files: times and numbers that depend on what the build did, and on nothing else.
+
+The kernel stamps files with the real clock. What a build may see instead follows from three kinds
+of knowledge: the kernel's time, if it lies before the container's start (`start`, real time): then
+the file is an *input*, shown as it is but never later than the epoch; the *events*, calls that
+wrote or changed the file, each at the virtual time of who made it; and times that were set
+*explicitly*, which are kept.
+
+An event does not say whether anything was written. The kernel's mtime does: after each look that
+found the file written, its virtual time is put into the file itself (`stamp`), so that any later
+write is seen as a kernel time that differs from the one last seen, however soon it comes; kernel
+times are too coarse for a comparison with a clock.
+
+All times are nanoseconds since 1970. Numbers of files (st_ino) have 31 bits, are never 0, 1 or 2,
+and are hashes of a name: of the path for an input, of the creator's causal name for a new file.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+
+UNSEEN = -(1 << 70)
+"""No kernel time is this one."""
+
+_NUMBERS = (1 << 31) - 3
+_FIRST = 3
+
+
+class File:
+    """What is known of one inode.
+
+    `mtime` is shown as long as the kernel's is `seen`; `written` and `changed` are the times of the
+    last events that may have changed the content and have changed the inode, 0 for none; `own` says
+    that `mtime` came from a virtual clock, so that who sees it moves up to it.
+    """
+
+    __slots__ = (
+        "atime",
+        "btime",
+        "changed",
+        "explicit",
+        "explicit_atime",
+        "identity",
+        "mtime",
+        "number",
+        "own",
+        "seen",
+        "written",
+    )
+
+    def __init__(self, number: int, identity: int) -> None:
+        self.number = number
+        self.identity = identity
+        self.btime: int | None = None
+        self.mtime = 0
+        self.atime: int | None = None
+        self.seen = UNSEEN
+        self.written = 0
+        self.changed = 0
+        self.explicit: int | None = None
+        self.explicit_atime: int | None = None
+        self.own = False
+
+    @property
+    def ctime(self) -> int:
+        """The last change of content or inode; as mtime where there was none."""
+        content = self.mtime if self.own else 0
+        return max(self.changed, content) or self.mtime
+
+    def look(self, kernel_mtime: int, kernel_atime: int, start: int, epoch: int) -> int | None:
+        """Take notice of the kernel's times; the stamp to put into the file, or None."""
+        if self.explicit_atime is not None and kernel_atime == self.explicit_atime:
+            self.atime, self.explicit_atime = kernel_atime, None
+        if kernel_mtime == self.seen:
+            return None
+        if self.explicit is not None and _stored(self.explicit, kernel_mtime):
+            self.mtime, self.own = kernel_mtime, False
+        elif kernel_mtime >= start and self.written:
+            self.mtime, self.own = self.written, True
+            return self.mtime
+        else:
+            # At or after the start without an event: written by somebody outside, as the log that
+            # a caller has redirected the command's output to.
+            self.mtime, self.own = min(kernel_mtime, epoch), False
+        self.seen = kernel_mtime
+        return None
+
+    def stamped(self, kernel_mtime: int) -> None:
+        """The stamp was put into the file, or could not be: its mtime is this from here on."""
+        self.seen = kernel_mtime
+        self.explicit = None
+
+    def write(self, time: int) -> None:
+        """An event at `time` that may write the content, or a directory's entries."""
+        self.written = max(self.written, time)
+
+    def change(self, time: int) -> None:
+        """An event at `time` that changes the inode."""
+        self.changed = max(self.changed, time)
+
+    def set_times(self, mtime: int | None, atime: int | None) -> None:
+        """Times that are about to be set explicitly; None leaves one alone."""
+        if mtime is not None:
+            self.explicit = mtime
+        if atime is not None:
+            self.explicit_atime = atime
+
+
+def _stored(wanted: int, kernel: int) -> bool:
+    """Whether `kernel` is how a file system keeps the time `wanted`: some keep whole seconds."""
+    return kernel == wanted or (kernel % 1_000_000_000 == 0 and kernel == wanted - wanted % 10**9)
+
+
+Key = tuple[int, int, int]
+"""An inode: its number and its device's major and minor number, as the host has them."""
+
+
+class FileTable:
+    """All files that were seen or made. A file's number is its own for good.
+
+    `identity` distinguishes two inodes that had the same key one after the other; it is the
+    kernel's birth time, or 0 where a file system keeps none.
+    """
+
+    def __init__(self) -> None:
+        self.by_key: dict[Key, File] = {}
+        self._taken: set[int] = set()
+
+    def find(self, key: Key, identity: int, copied_up: bool) -> File | None:
+        """The file `key`, unless that is another inode by now.
+
+        `copied_up`: on an overlay an input gets a new birth time with its first change, and its
+        inode is not used again.
+        """
+        file = self.by_key.get(key)
+        if file is not None and file.identity != identity:
+            if not copied_up or file.btime is not None:
+                return None
+            file.identity = identity
+        return file
+
+    def add(self, key: Key, identity: int, name: bytes) -> File:
+        """A file seen for the first time, whose number follows from `name`."""
+        number = file_number(name)
+        while number in self._taken:
+            number = _FIRST + (number - _FIRST + 1) % _NUMBERS
+        self._taken.add(number)
+        file = self.by_key[key] = File(number, identity)
+        return file
+
+    def bear(self, key: Key, identity: int, name: bytes, time: int) -> File:
+        """A file made inside at `time` by the creator's act `name`."""
+        file = self.add(key, identity, name)
+        file.btime = file.written = time
+        return file
+
+
+def file_number(name: bytes) -> int:
+    """The number that follows from `name`: 3 <= number < 2**31."""
+    digest = sha1(name, usedforsecurity=False).digest()
+    return _FIRST + int.from_bytes(digest[:8], "big") % _NUMBERS

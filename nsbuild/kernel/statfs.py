@@ -1,0 +1,20 @@
+"""statfs(2): os.statvfs hides the type of the file system."""
+
+from __future__ import annotations
+
+import ctypes
+
+from .files import STATFS
+from .libc import c_char_p, c_int, c_void_p, check, libc
+
+_BUFFER = ctypes.create_string_buffer(STATFS.size)
+_ADDRESS = ctypes.addressof(_BUFFER)
+_statfs = libc.statfs
+_statfs.argtypes = [c_char_p, c_void_p]
+_statfs.restype = c_int
+
+
+def statfs(path: bytes) -> tuple[int, ...]:
+    """The values of STATFS for the file system that `path` is on; raises OSError."""
+    check(_statfs(path, _ADDRESS))
+    return STATFS.unpack_from(_BUFFER)

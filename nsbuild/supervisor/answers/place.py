@@ -1,0 +1,45 @@
+"""Calls that change from where or as whom a process sees files: roots, mounts, ids, capabilities.
+
+The kernel does them; here only what is remembered of the caller is forgotten. Until the thread that
+made the call makes another, nothing new is remembered, because the call may not be done yet.
+"""
+
+from __future__ import annotations
+
+from nsbuild.kernel.x86_64 import NR
+from nsbuild.supervisor.answers import Handler
+from nsbuild.supervisor.devices import Devices
+from nsbuild.supervisor.listener import Call
+from nsbuild.supervisor.processes import Process
+
+_PLACES = (
+    *("chroot", "pivot_root", "setns", "unshare", "capset"),
+    *("setuid", "setreuid", "setresuid", "setfsuid"),
+    *("setgid", "setregid", "setresgid", "setfsgid", "setgroups"),
+)
+_MOUNTS = ("mount", "umount2", "move_mount")
+
+
+class PlaceCalls:
+    """Takes notice of them."""
+
+    def __init__(self, devices: Devices) -> None:
+        self._devices = devices
+
+    def handlers(self) -> dict[int, Handler]:
+        """See nsbuild.supervisor.answers."""
+        return {
+            **{NR[name]: self.moves for name in _PLACES},
+            **{NR[name]: self.mounts for name in _MOUNTS},
+        }
+
+    def moves(self, call: Call, process: Process) -> None:
+        """The caller is about to have another place."""
+        process.place = None
+        process.moving = call.tid
+        call.resume()
+
+    def mounts(self, call: Call, _process: Process) -> None:
+        """Mounts come and go."""
+        self._devices.forget()
+        call.resume()

@@ -1,0 +1,440 @@
+"""Writers: calls after which a file or a directory is not what it was.
+
+None of them is done here. Before the kernel goes on with one, the files that it concerns are looked
+at, and afterwards they remember it as an event at one reading of the caller's clock, as
+nsbuild.determinism.files describes. A file that is about to be made is looked for later. An event
+of a call that then fails does no harm to the content's time: the kernel has not changed it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from typing import NamedTuple
+
+from nsbuild.determinism.clock import NSEC_PER_SEC
+from nsbuild.determinism.files import File
+from nsbuild.kernel.files import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_SYMLINK_FOLLOW,
+    AT_SYMLINK_NOFOLLOW,
+    O_TMPFILE,
+    UTIME_NOW,
+    UTIME_OMIT,
+)
+from nsbuild.kernel.x86_64 import NR
+from nsbuild.supervisor.answers import Handler, signed32
+from nsbuild.supervisor.filetimes import FileTimes, Pending, path_of
+from nsbuild.supervisor.listener import Call
+from nsbuild.supervisor.places import Places
+from nsbuild.supervisor.processes import Process
+
+_MAX_LINKS = 40
+"""MAXSYMLINKS of linux/namei.h."""
+_RENAME_EXCHANGE = 2
+_TIMES = struct.Struct("=4q")
+_UTIMBUF = struct.Struct("=2q")
+_OPEN_HOW = struct.Struct("=QQQ")
+
+
+class Look(NamedTuple):
+    """What a path leads to before the call: `error` 0, or an errno and no file.
+
+    `file` is None for one that has no memory, `where` its absolute path inside.
+    """
+
+    error: int
+    file: File | None
+    mode: int
+    nlink: int
+    where: bytes
+
+
+class Event:
+    """What one call is about to do, gathered before the kernel goes on with it."""
+
+    __slots__ = ("births", "changed", "set_times", "written")
+
+    def __init__(self) -> None:
+        self.written: list[tuple[File, bytes]] = []
+        self.changed: list[File] = []
+        self.births: list[tuple[int, bytes]] = []
+        self.set_times: list[tuple[File, int | None, int | None]] = []
+
+    def write(self, look: Look) -> None:
+        """The content of what was looked at may change."""
+        if look.file is not None:
+            self.written.append((look.file, look.where))
+
+    def change(self, look: Look) -> None:
+        """The inode of what was looked at changes."""
+        if look.file is not None:
+            self.changed.append(look.file)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is known to happen."""
+        return not (self.written or self.changed or self.births)
+
+
+class Write:
+    """Takes notice of the calls that write."""
+
+    def __init__(self, places: Places, times: FileTimes) -> None:
+        self._places = places
+        self._times = times
+
+    def handlers(self) -> dict[int, Handler]:
+        """See nsbuild.supervisor.answers."""
+        return {
+            **{NR[name]: self.open for name in ("open", "openat", "openat2", "creat")},
+            **{NR[name]: self.truncate for name in ("truncate", "ftruncate")},
+            **{NR[name]: self.make for name in ("mkdir", "mkdirat", "mknod", "mknodat")},
+            **{NR[name]: self.make for name in ("symlink", "symlinkat")},
+            **{NR[name]: self.link for name in ("link", "linkat")},
+            **{NR[name]: self.unlink for name in ("unlink", "unlinkat", "rmdir")},
+            **{NR[name]: self.rename for name in ("rename", "renameat", "renameat2")},
+            **{NR[name]: self.change_fd for name in _CHANGE_FD},
+            **{NR[name]: self.change for name in _CHANGE},
+            **{NR[name]: self.utime for name in ("utime", "utimes", "futimesat", "utimensat")},
+        }
+
+    # What every handler is made of.
+
+    def _read(self, call: Call, process: Process, address: int) -> bytes:
+        """The path at `address`; empty for one that the kernel will refuse."""
+        path = process.memory.read_path(call, address)
+        return b"" if isinstance(path, int) else path
+
+    def _look(self, call: Call, process: Process, dirfd: int, path: bytes, flags: int) -> Look:
+        if not path:
+            return _NOTHING
+        times = self._times
+        where = b""
+
+        def act(ours: bytes, how: int) -> int:
+            nonlocal where
+            error = times.look(process, call.tid, ours, how)
+            if not error and times.file is not None and times.file not in times.dirty:
+                where = path_of(ours, how)
+            return error
+
+        return self._looked(self._places.at(call, process, dirfd, path, flags, act), where)
+
+    def _look_fd(self, call: Call, process: Process, fd: int) -> Look:
+        times = self._times
+        where = b""
+
+        def act(ours: bytes, how: int) -> int:
+            nonlocal where
+            where = ours
+            return times.look(process, call.tid, ours, how)
+
+        error = self._places.of_fd(call, fd, act)
+        return self._looked(error, b"" if error else path_of(where, 0))
+
+    def _looked(self, error: int, where: bytes) -> Look:
+        if error:
+            return Look(error, None, 0, 0, b"")
+        times = self._times
+        return Look(0, times.file, times.values[6], times.values[3], where)
+
+    def _parent(self, call: Call, process: Process, dirfd: int, path: bytes) -> Look:
+        """The directory that holds the last name of `path`."""
+        return self._look(call, process, dirfd, _split(path)[0], 0)
+
+    def _birth(self, call: Call, process: Process, event: Event, dirfd: int, path: bytes) -> None:
+        """`path`, which does not exist, is about to be made."""
+        directory, name = _split(path)
+        if name in (b"", b".", b".."):
+            return
+        opened: list[int] = []
+        times = self._times
+        parent = _NOTHING
+
+        def act(ours: bytes, how: int) -> int:
+            nonlocal parent
+            error = times.look(process, call.tid, ours, how)
+            if error or not stat.S_ISDIR(times.values[6]) or times.file is None:
+                return error or errno.ENOTDIR
+            parent = self._looked(0, b"")
+            opened.append(os.open(ours, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+            return 0
+
+        if not self._places.at(call, process, dirfd, directory, 0, act):
+            where = os.readlink(b"self/fd/%d" % opened[0])
+            event.write(parent._replace(where=where))
+            event.births.append((opened[0], name))
+
+    def _go(self, call: Call, process: Process, event: Event) -> None:
+        """Let the kernel do the call; if it will, what was gathered happens at one reading."""
+        if event.empty:
+            call.resume()
+            return
+        clock = process.clock
+        for file in (*(file for file, _ in event.written), *event.changed):
+            # Whoever writes to a file has seen, or could have seen, what was there before.
+            clock.wall = max(clock.wall, file.changed, file.mtime if file.own else 0)
+        now = clock.next_wall()
+        if not call.resume():
+            for parent, _ in event.births:
+                os.close(parent)
+            return
+        clock.wall = call.said = now
+        times = self._times
+        for file, where in event.written:
+            times.wrote(file, now, where)
+        for file in event.changed:
+            file.change(now)
+        for file, mtime, atime in event.set_times:
+            file.set_times(
+                now if mtime == UTIME_NOW else mtime, now if atime == UTIME_NOW else atime
+            )
+        for parent, name in event.births:
+            birth = times.birth_name(process)
+            times.pending.append(Pending(call.tid, process, parent, name, birth, now))
+
+    def _begin(self, call: Call) -> Event:
+        if self._times.pending:
+            self._times.settle(call.tid)
+        return Event()
+
+    # The calls.
+
+    def open(self, call: Call, process: Process) -> None:
+        """open(2), openat(2), openat2(2), creat(2), as far as they may write."""
+        args = call.args
+        dirfd, path, flags = AT_FDCWD, args[0], args[1]
+        if call.nr == NR["creat"]:
+            flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+        elif call.nr == NR["openat"]:
+            dirfd, path, flags = signed32(args[0]), args[1], args[2]
+        elif call.nr == NR["openat2"]:
+            dirfd, path = signed32(args[0]), args[1]
+            how = process.memory.read(call, args[2], _OPEN_HOW.size)
+            flags = _OPEN_HOW.unpack(how)[0] if len(how) == _OPEN_HOW.size else 0
+        event = self._begin(call)
+        writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC)
+        if flags & (os.O_PATH | O_TMPFILE) or not (writes or flags & os.O_CREAT):
+            call.resume()
+            return
+        name = self._read(call, process, path)
+        exclusive = flags & os.O_CREAT and flags & os.O_EXCL
+        nofollow = AT_SYMLINK_NOFOLLOW if exclusive or flags & os.O_NOFOLLOW else 0
+        look = self._look(call, process, dirfd, name, nofollow)
+        if not look.error:
+            if writes and not exclusive and stat.S_ISREG(look.mode):
+                event.write(look)
+        elif look.error == errno.ENOENT and flags & os.O_CREAT:
+            target = name if nofollow else self._through_links(call, process, dirfd, name)
+            self._birth(call, process, event, dirfd, target)
+        self._go(call, process, event)
+
+    def _through_links(self, call: Call, process: Process, dirfd: int, path: bytes) -> bytes:
+        """`path`, which leads to nothing, or what a dangling link there says will be made."""
+        for _ in range(_MAX_LINKS):
+            links: list[bytes] = []
+
+            def act(ours: bytes, _how: int, links: list[bytes] = links) -> int:
+                try:
+                    links.append(os.readlink(ours))
+                except OSError as error:
+                    return error.errno or errno.EINVAL
+                return 0
+
+            flags = AT_SYMLINK_NOFOLLOW
+            if not path or self._places.at(call, process, dirfd, path, flags, act):
+                return path
+            path = os.path.join(_split(path)[0], links[0])
+        return b""
+
+    def truncate(self, call: Call, process: Process) -> None:
+        """truncate(2), ftruncate(2)."""
+        event = self._begin(call)
+        if call.nr == NR["ftruncate"]:
+            look = self._look_fd(call, process, signed32(call.args[0]))
+        else:
+            path = self._read(call, process, call.args[0])
+            look = self._look(call, process, AT_FDCWD, path, 0)
+        if stat.S_ISREG(look.mode):
+            event.write(look)
+        self._go(call, process, event)
+
+    def make(self, call: Call, process: Process) -> None:
+        """mkdir(2), mknod(2), symlink(2) and their relatives."""
+        event = self._begin(call)
+        dirfd, path = _MADE[call.nr]
+        directory = AT_FDCWD if dirfd < 0 else signed32(call.args[dirfd])
+        name = self._read(call, process, call.args[path]).rstrip(b"/")
+        if self._look(call, process, directory, name, AT_SYMLINK_NOFOLLOW).error == errno.ENOENT:
+            self._birth(call, process, event, directory, name)
+        self._go(call, process, event)
+
+    def link(self, call: Call, process: Process) -> None:
+        """link(2), linkat(2): the new name is one more of an old file."""
+        event = self._begin(call)
+        args = call.args
+        if call.nr == NR["link"]:
+            source, old, target, new, flags = AT_FDCWD, args[0], AT_FDCWD, args[1], 0
+        else:
+            source, old, target, new, flags = (
+                *(signed32(args[0]), args[1]),
+                *(signed32(args[2]), args[3], args[4]),
+            )
+        path = self._read(call, process, old)
+        if not path and flags & AT_EMPTY_PATH:
+            look = self._look_fd(call, process, source)
+        else:
+            follow = 0 if flags & AT_SYMLINK_FOLLOW else AT_SYMLINK_NOFOLLOW
+            look = self._look(call, process, source, path, follow)
+        name = self._read(call, process, new)
+        if not look.error and name:
+            there = self._look(call, process, target, name, AT_SYMLINK_NOFOLLOW)
+            if there.error == errno.ENOENT:
+                event.change(look)
+                event.write(self._parent(call, process, target, name))
+        self._go(call, process, event)
+
+    def unlink(self, call: Call, process: Process) -> None:
+        """unlink(2), unlinkat(2), rmdir(2)."""
+        event = self._begin(call)
+        at = call.nr == NR["unlinkat"]
+        dirfd = signed32(call.args[0]) if at else AT_FDCWD
+        path = self._read(call, process, call.args[1 if at else 0])
+        look = self._look(call, process, dirfd, path.rstrip(b"/"), AT_SYMLINK_NOFOLLOW)
+        if not look.error:
+            if look.nlink > 1 and not stat.S_ISDIR(look.mode):
+                event.change(look)
+            event.write(self._parent(call, process, dirfd, path))
+        self._go(call, process, event)
+
+    def rename(self, call: Call, process: Process) -> None:
+        """rename(2), renameat(2), renameat2(2)."""
+        event = self._begin(call)
+        args = call.args
+        if call.nr == NR["rename"]:
+            source, old, target, new = AT_FDCWD, args[0], AT_FDCWD, args[1]
+        else:
+            source, old, target, new = signed32(args[0]), args[1], signed32(args[2]), args[3]
+        flags = args[4] if call.nr == NR["renameat2"] else 0
+        first, second = self._read(call, process, old), self._read(call, process, new)
+        look = self._look(call, process, source, first.rstrip(b"/"), AT_SYMLINK_NOFOLLOW)
+        if not look.error and second:
+            there = self._look(call, process, target, second.rstrip(b"/"), AT_SYMLINK_NOFOLLOW)
+            event.change(look)
+            if not there.error and (flags & _RENAME_EXCHANGE or there.nlink > 1):
+                event.change(there)
+            event.write(self._parent(call, process, source, first))
+            event.write(self._parent(call, process, target, second))
+        self._go(call, process, event)
+
+    def change_fd(self, call: Call, process: Process) -> None:
+        """fchmod(2), fchown(2), fsetxattr(2), fremovexattr(2)."""
+        event = self._begin(call)
+        event.change(self._look_fd(call, process, signed32(call.args[0])))
+        self._go(call, process, event)
+
+    def change(self, call: Call, process: Process) -> None:
+        """chmod(2), chown(2), setxattr(2), removexattr(2) and their relatives."""
+        event = self._begin(call)
+        at, flags_index, flags = _CHANGE_BY_NUMBER[call.nr]
+        dirfd = signed32(call.args[0]) if at else AT_FDCWD
+        path = self._read(call, process, call.args[1 if at else 0])
+        if flags_index:
+            flags = call.args[flags_index]
+        if not path and flags & AT_EMPTY_PATH:
+            event.change(self._look_fd(call, process, dirfd))
+        else:
+            event.change(self._look(call, process, dirfd, path, flags & AT_SYMLINK_NOFOLLOW))
+        self._go(call, process, event)
+
+    def utime(self, call: Call, process: Process) -> None:
+        """utime(2), utimes(2), futimesat(2), utimensat(2)."""
+        event = self._begin(call)
+        args = call.args
+        dirfd, path, buffer, flags = AT_FDCWD, args[0], args[1], 0
+        if call.nr in (NR["futimesat"], NR["utimensat"]):
+            dirfd, path, buffer = signed32(args[0]), args[1], args[2]
+        if call.nr == NR["utimensat"]:
+            flags = args[3]
+        name = self._read(call, process, path) if path else b""
+        if not path or (not name and flags & AT_EMPTY_PATH):
+            look = self._look_fd(call, process, dirfd)
+        else:
+            look = self._look(call, process, dirfd, name, flags & AT_SYMLINK_NOFOLLOW)
+        times = _asked_times(call, process, buffer)
+        if look.file is not None and times is not None and times != (UTIME_OMIT, UTIME_OMIT):
+            atime, mtime = times
+            event.change(look)
+            if mtime == UTIME_NOW:
+                event.write(look)
+            event.set_times.append(
+                (
+                    look.file,
+                    None if mtime in (UTIME_NOW, UTIME_OMIT) else mtime,
+                    None if atime == UTIME_OMIT else atime,
+                )
+            )
+        self._go(call, process, event)
+
+
+_NOTHING = Look(errno.ENOENT, None, 0, 0, b"")
+
+_CHANGE_FD = ("fchmod", "fchown", "fsetxattr", "fremovexattr")
+
+_CHANGE = {
+    "chmod": (False, 0, 0),
+    "fchmodat": (True, 0, 0),
+    "chown": (False, 0, 0),
+    "lchown": (False, 0, AT_SYMLINK_NOFOLLOW),
+    "fchownat": (True, 4, 0),
+    "setxattr": (False, 0, 0),
+    "lsetxattr": (False, 0, AT_SYMLINK_NOFOLLOW),
+    "removexattr": (False, 0, 0),
+    "lremovexattr": (False, 0, AT_SYMLINK_NOFOLLOW),
+}
+"""Call -> whether it has a dirfd; which argument its flags are, or 0 and what they always are."""
+_CHANGE_BY_NUMBER = {NR[name]: shape for name, shape in _CHANGE.items()}
+
+_MADE = {
+    NR["mkdir"]: (-1, 0),
+    NR["mkdirat"]: (0, 1),
+    NR["mknod"]: (-1, 0),
+    NR["mknodat"]: (0, 1),
+    NR["symlink"]: (-1, 1),
+    NR["symlinkat"]: (1, 2),
+}
+"""Which arguments are the dirfd (-1: none) and the path of what is made."""
+
+
+def _split(path: bytes) -> tuple[bytes, bytes]:
+    """Directory and last name; trailing slashes do not count."""
+    stripped = path.rstrip(b"/")
+    directory, slash, name = stripped.rpartition(b"/")
+    return (directory + slash if slash else b"."), name
+
+
+def _asked_times(call: Call, process: Process, buffer: int) -> tuple[int, int] | None:
+    """(atime, mtime) in nanoseconds, UTIME_NOW or UTIME_OMIT; None if the kernel will refuse."""
+    if not buffer:
+        return UTIME_NOW, UTIME_NOW
+    layout = _UTIMBUF if call.nr == NR["utime"] else _TIMES
+    data = process.memory.read(call, buffer, layout.size)
+    if len(data) < layout.size:
+        return None
+    values = layout.unpack(data)
+    if call.nr == NR["utime"]:
+        return values[0] * NSEC_PER_SEC, values[1] * NSEC_PER_SEC
+    if call.nr != NR["utimensat"]:
+        atime, mtime = (values[i] * NSEC_PER_SEC + values[i + 1] * 1000 for i in (0, 2))
+        return atime, mtime
+    return _asked(values[0], values[1]), _asked(values[2], values[3])
+
+
+def _asked(seconds: int, nanoseconds: int) -> int:
+    if nanoseconds in (UTIME_NOW, UTIME_OMIT):
+        return nanoseconds
+    return seconds * NSEC_PER_SEC + nanoseconds

@@ -1,0 +1,258 @@
+"""Files as the build sees them: the kernel's answer, with times and numbers of our own.
+
+`FileTimes` joins three things: statx(2) at a place (see places), what is known of the inode (see
+nsbuild.determinism.files), and the births that are still to be found out. A call that makes a file
+is let go on before the file exists, so what it makes is remembered as `Pending` and looked for
+before anything else is answered about files.
+
+Performance contract: a look at a file that was seen before is one statx and one dictionary look-up.
+A path is asked for only when an input is seen for the first time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import NamedTuple
+
+from nsbuild.determinism.files import File, FileTable, Key, file_number
+from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW, statx
+
+from .devices import Devices, Mount
+from .processes import Process
+
+NSEC = 1_000_000_000
+DIRECTORY_SIZE = 4096
+BLOCK_SIZE = 4096
+_SECTORS = BLOCK_SIZE // 512
+_MAX_PENDING = 64
+_DELETED = b" (deleted)"
+
+
+class Seen(NamedTuple):
+    """One file as it is shown. Times in nanoseconds; `rdev` is major and minor number."""
+
+    number: int
+    mount: Mount
+    mode: int
+    nlink: int
+    uid: int
+    gid: int
+    rdev: tuple[int, int]
+    size: int
+    blocks: int
+    atime: int
+    btime: int
+    ctime: int
+    mtime: int
+
+
+class Pending:
+    """A file about to be made as `name` in the directory `parent`, an O_PATH descriptor."""
+
+    __slots__ = ("birth", "name", "parent", "process", "tid", "time")
+
+    def __init__(
+        self, tid: int, process: Process, parent: int, name: bytes, birth: bytes, time: int
+    ) -> None:
+        self.tid = tid
+        self.process = process
+        self.parent = parent
+        self.name = name
+        self.birth = birth
+        self.time = time
+
+
+class FileTimes:
+    """Looks at files. `start` is the real time from which the kernel's times are the container's.
+
+    `dirty` holds where those files were that have been written and not looked at since.
+    """
+
+    def __init__(self, devices: Devices, start: int, epoch: int) -> None:
+        self.table = FileTable()
+        self.devices = devices
+        self.pending: list[Pending] = []
+        self.dirty: dict[File, bytes] = {}
+        self._start = start
+        self._epoch = epoch
+        self.file: File | None = None
+        self.values: tuple[int, ...] = ()
+        self.number = 0
+        self.mount = devices.nowhere
+
+    def look(self, process: Process, tid: int, path: bytes, flags: int) -> int:
+        """Look at `path`; 0 with `file`, `values` and `mount` set, or an errno.
+
+        `file` is None for one of the kernel's own making, whose inode has no memory; `number`, a
+        hash of its path, is then its number.
+        """
+        values = statx(AT_FDCWD, path, flags)
+        if isinstance(values, int):
+            return values
+        self.values = values
+        mount = self.mount = self.devices.mount(values[23], tid)
+        if mount.transient:
+            self.file = None
+            self.number = file_number(path_of(path, flags))
+            return 0
+        key = (values[7], values[21], values[22])
+        born = values[13] * NSEC + values[14]
+        file = self.table.find(key, born, mount.overlay)
+        if file is None:
+            file = self._first_sight(process, key, born, path, flags)
+        self.file = file
+        mtime = values[17] * NSEC + values[18]
+        if mtime != file.seen or file.explicit_atime is not None:
+            self._take_notice(file, mtime, path, flags)
+        return 0
+
+    def _take_notice(self, file: File, mtime: int, path: bytes, flags: int) -> None:
+        atime = self.values[11] * NSEC + self.values[12]
+        stamp = file.look(mtime, atime, self._start, self._epoch)
+        if stamp is None:
+            return
+        shown = stamp if file.atime is None else file.atime
+        follow = not flags & AT_SYMLINK_NOFOLLOW
+        try:
+            os.utime(path, ns=(shown, stamp), follow_symlinks=follow)
+            again = statx(AT_FDCWD, path, flags)
+        except OSError:
+            # Not ours to change: known by the kernel's time, as far as that goes.
+            again = self.values
+        self.dirty.pop(file, None)
+        if not isinstance(again, int):
+            mtime = again[17] * NSEC + again[18]
+        file.stamped(mtime)
+
+    def _first_sight(self, process: Process, key: Key, born: int, path: bytes, flags: int) -> File:
+        """A file that was there before, or that was made by a call which is not notified."""
+        name = path_of(path, flags)
+        mount = self.mount
+        if name[:1] != b"/":
+            # A pipe, a socket, a memfd: of no known age.
+            return self.table.add(key, born, self.birth_name(process))
+        if name.endswith(_DELETED):
+            return self.table.bear(key, born, self.birth_name(process), process.clock.wall)
+        relative = name[len(mount.point) :] if mount.point != b"/" else name
+        return self.table.add(key, born, mount.label + b"\0" + relative)
+
+    def birth_name(self, process: Process) -> bytes:
+        """The name of the next file that `process` makes."""
+        process.made += 1
+        return b"birth\0%b\0%d" % (process.name.encode(), process.made)
+
+    def shown(self, process: Process) -> Seen:
+        """What `look` has found, as it is shown; the clock of `process` moves up to it."""
+        values, file = self.values, self.file
+        mode = values[6]
+        kind = stat.S_IFMT(mode)
+        size, blocks, nlink = values[8], values[9], values[3]
+        if kind == stat.S_IFDIR:
+            size, blocks, nlink = DIRECTORY_SIZE, _SECTORS, 1
+        elif kind == stat.S_IFREG:
+            blocks = _blocks(size, blocks)
+        elif kind == stat.S_IFLNK:
+            blocks = 0
+        if file is None:
+            number = self.number
+            mtime = atime = ctime = btime = self._epoch
+        else:
+            number, mtime, ctime = file.number, file.mtime, file.ctime
+            if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK) and not file.own:
+                # The kernel made it, at start-up or just now.
+                mtime = ctime = self._epoch
+            atime = mtime if file.atime is None else file.atime
+            btime = mtime if file.btime is None else file.btime
+            if file.own or file.changed:
+                ahead = max(mtime if file.own else 0, file.changed)
+                if ahead > process.clock.wall:
+                    process.clock.wall = ahead
+        return Seen(
+            number,
+            self.mount,
+            mode,
+            nlink,
+            values[4],
+            values[5],
+            (values[19], values[20]),
+            size,
+            blocks,
+            atime,
+            btime,
+            ctime,
+            mtime,
+        )
+
+    def settle(self, tid: int) -> None:
+        """Find the files that were about to be made; `tid` makes a call, so its own are done."""
+        left = []
+        for pending in self.pending:
+            if self._found(pending) or pending.tid == tid or pending.process.gone:
+                os.close(pending.parent)
+            else:
+                left.append(pending)
+        while len(left) > _MAX_PENDING:
+            os.close(left.pop(0).parent)
+        self.pending = left
+
+    def _found(self, pending: Pending) -> bool:
+        values = statx(pending.parent, pending.name, AT_SYMLINK_NOFOLLOW)
+        if isinstance(values, int):
+            return False
+        key = (values[7], values[21], values[22])
+        born = values[13] * NSEC + values[14]
+        file = self.table.bear(key, born, pending.birth, pending.time)
+        self.dirty[file] = path_of_fd(pending.parent) + b"/" + pending.name
+        return True
+
+    def wrote(self, file: File, time: int, where: bytes) -> None:
+        """An event at `time` that may write `file`, which is at `where` (an absolute path)."""
+        file.write(time)
+        self.dirty.setdefault(file, where)
+
+    def finish(self) -> None:
+        """The container has ended: put the times into whatever nobody has looked at since."""
+        for pending in self.pending:
+            self._found(pending)
+            os.close(pending.parent)
+        self.pending = []
+        # Files before the directories they are in, though setting a time does not change those.
+        for file, path in list(self.dirty.items()):
+            values = statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW)
+            if isinstance(values, int):
+                continue
+            born = values[13] * NSEC + values[14]
+            if self.table.find((values[7], values[21], values[22]), born, False) is file:
+                self.values = values
+                mtime = values[17] * NSEC + values[18]
+                self._take_notice(file, mtime, path, AT_SYMLINK_NOFOLLOW)
+
+
+def _blocks(size: int, blocks: int) -> int:
+    """Blocks of 512 bytes as a file system with blocks of 4096 has them.
+
+    What a small file takes depends on the file system (some keep it in the inode), and so does what
+    is reserved beyond the end. Only a file with holes keeps the kernel's number.
+    """
+    full = -(-size // BLOCK_SIZE) * _SECTORS
+    return full if size <= BLOCK_SIZE or blocks * 512 >= size else -(-blocks // _SECTORS) * _SECTORS
+
+
+def path_of_fd(fd: int) -> bytes:
+    """Where our descriptor `fd` is, as the container's root sees it."""
+    return os.readlink(b"self/fd/%d" % fd)
+
+
+def path_of(path: bytes, flags: int) -> bytes:
+    """The absolute path inside of what `path` names; something without a leading "/" if none."""
+    nofollow = os.O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC | nofollow)
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, "?").encode()
+    try:
+        return path_of_fd(fd)
+    finally:
+        os.close(fd)

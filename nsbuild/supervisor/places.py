@@ -1,0 +1,352 @@
+"""Where a path leads for the process that gave it: its root, its directories, its rights.
+
+The supervisor has entered the container's mount namespace, with the container's root as its own and
+the host's /proc as its working directory. So an absolute path of an ordinary guest process is right
+as it is, and a relative one is right behind the guest's own magic link, `TID/cwd/` or `TID/fd/N/`.
+A process with another root, another mount namespace or fewer rights has a `Place`, which the
+supervisor takes on for the length of one call. All of this concerns the supervisor's only thread.
+
+Performance contract: for a plain process a look-up costs one formatting of the path besides what is
+done with it. Places are worked out once a process and remembered until a call that changes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import prctl
+
+from nsbuild.kernel.files import (
+    AT_FDCWD,
+    AT_SYMLINK_NOFOLLOW,
+    PATH_MAX,
+    exists,
+    set_fs_ids,
+    setns,
+    statx,
+)
+from nsbuild.kernel.namespaces import CLONE_NEWNS
+from nsbuild.kernel.process import read_small
+
+from .listener import Call
+from .processes import Process
+
+Act = Callable[[bytes, int], int]
+"""What is done at a place, with all our rights: (path, flags) -> 0 or an errno.
+
+The path is one of ours, relative to our working directory; flags are 0 or AT_SYMLINK_NOFOLLOW.
+"""
+
+_DAC = 1 << 1 | 1 << 2
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH (linux/capability.h)."""
+_ROOM = PATH_MAX - 64
+"""Longer paths have no room for a prefix."""
+_MAX_LINKS = 40
+"""MAXSYMLINKS of linux/namei.h."""
+_SELF = (b"self", b"thread-self")
+
+
+class Place(NamedTuple):
+    """From where and as whom a process looks: descriptors to take on, -1 for our own.
+
+    `dac` tells whether it may read whatever it likes (CAP_DAC_READ_SEARCH).
+    """
+
+    mount_namespace: int
+    root: int
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    dac: bool
+
+
+PLAIN = Place(-1, -1, 0, 0, (), True)
+"""The container's own root directory and all rights: most of what a build does."""
+
+
+class Places:
+    """Finds and takes on the places of processes."""
+
+    def __init__(self) -> None:
+        self._namespace = os.open("self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._users = os.stat("self/ns/user").st_ino
+        self._host_proc = os.open(".", os.O_PATH | os.O_CLOEXEC)
+        self._root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+        self._root_key = _root_key(b"/")
+        self._groups = os.getgroups()
+        self._known: dict[object, int] = {}
+
+    def at(
+        self, call: Call, process: Process, dirfd: int, path: bytes, flags: int, act: Act
+    ) -> int:
+        """Do `act` where `path`, not empty, leads from `dirfd`; returns what it returns, or EBADF.
+
+        `dirfd` is an int of the guest's, perhaps AT_FDCWD; `flags` 0 or AT_SYMLINK_NOFOLLOW.
+        """
+        place = process.place
+        if place is None:
+            place = self._place_of(call, process)
+        if place is not PLAIN or len(path) > _ROOM:
+            result = self._elsewhere(place, call.tid, dirfd, path, flags, act)
+        elif path[0] == 0x2F:
+            result = act(path, flags)
+        elif dirfd == AT_FDCWD:
+            result = act(b"%d/cwd/%b" % (call.tid, path), flags)
+        else:
+            result = act(b"%d/fd/%d/%b" % (call.tid, dirfd, path), flags)
+        if not result:
+            return 0
+        if result == errno.ENOENT:
+            return self._absent(place, call, dirfd, path, flags, act)
+        if result == errno.ELOOP and place is PLAIN:
+            # Our prefix is a symbolic link more than the guest has used.
+            return self._elsewhere(place, call.tid, dirfd, path, flags, act)
+        return result
+
+    def of_fd(self, call: Call, fd: int, act: Act) -> int:
+        """Do `act` with what the guest's descriptor `fd` stands for, or EBADF."""
+        if fd < 0:
+            return errno.EBADF
+        link = b"%d/fd/%d" % (call.tid, fd)
+        result = act(link, 0)
+        return errno.EBADF if result == errno.ENOENT and not exists(link) else result
+
+    def _absent(
+        self, place: Place, call: Call, dirfd: int, path: bytes, flags: int, act: Act
+    ) -> int:
+        """ENOENT, unless only we, who are not in the guest's /proc, do not find the path."""
+        absolute = path[0] == 0x2F
+        if not absolute and dirfd != AT_FDCWD and not exists(_base(call.tid, dirfd)):
+            return errno.EBADF
+        if place is PLAIN and b"proc" not in path and b"dev/" not in path:
+            prefix = b"" if absolute else _base(call.tid, dirfd) + b"/"
+            if not exists(prefix + path.rstrip(b"/")):
+                return errno.ENOENT
+        with _opened(call.tid, dirfd, path) as base:
+            if base < 0 and base != AT_FDCWD:
+                return -base
+            with self._taken(place):
+                try:
+                    other = _without_self(base, path, call)
+                except OSError as error:
+                    return error.errno or errno.ENOENT
+        if other is None:
+            return errno.ENOENT
+        return self._elsewhere(place, call.tid, dirfd, other, flags, act)
+
+    def _elsewhere(
+        self, place: Place, tid: int, dirfd: int, path: bytes, flags: int, act: Act
+    ) -> int:
+        """Find `path` with the rights and from the root of `place`, then `act` with our own."""
+        nofollow = os.O_NOFOLLOW if flags else 0
+        # The base is opened with our own rights: the guest has it open, however it came to that.
+        with _opened(tid, dirfd, path) as base:
+            if base < 0 and base != AT_FDCWD:
+                return -base
+            with self._taken(place):
+                try:
+                    found = os.open(
+                        path,
+                        os.O_PATH | os.O_CLOEXEC | nofollow,
+                        dir_fd=None if base == AT_FDCWD else base,
+                    )
+                except OSError as error:
+                    return error.errno or errno.ENOENT
+        try:
+            return act(b"self/fd/%d" % found, 0)
+        finally:
+            os.close(found)
+
+    @contextmanager
+    def _taken(self, place: Place) -> Iterator[None]:
+        if place is PLAIN:
+            yield
+            return
+        try:
+            self._enter(place)
+            yield
+        finally:
+            self._leave(place)
+
+    def _enter(self, place: Place) -> None:
+        if place.mount_namespace >= 0:
+            setns(place.mount_namespace, CLONE_NEWNS)
+        if place.root >= 0:
+            os.fchdir(place.root)
+            os.chroot(".")
+        if place.mount_namespace >= 0 or place.root >= 0:
+            os.fchdir(self._host_proc)
+        if place.uid or place.gid or place.groups:
+            with contextlib.suppress(PermissionError):
+                # A namespace with a single group has no others to take on (user_namespaces(7)).
+                os.setgroups(place.groups)
+            set_fs_ids(place.uid, place.gid)
+        if not place.dac and not place.uid:
+            # A user id other than root's has taken these two away by itself (capabilities(7)).
+            prctl.cap_effective.dac_override = prctl.cap_effective.dac_read_search = False
+
+    def _leave(self, place: Place) -> None:
+        if not place.dac and not place.uid:
+            prctl.cap_effective.dac_override = prctl.cap_effective.dac_read_search = True
+        if place.uid or place.gid or place.groups:
+            set_fs_ids(0, 0)
+            with contextlib.suppress(PermissionError):
+                os.setgroups(self._groups)
+        if place.mount_namespace >= 0:
+            setns(self._namespace, CLONE_NEWNS)
+        if place.mount_namespace >= 0 or place.root >= 0:
+            os.fchdir(self._root)
+            os.chroot(".")
+            os.fchdir(self._host_proc)
+
+    def _place_of(self, call: Call, process: Process) -> Place:
+        """Work the caller's place out; kept unless the call that changes it may still run."""
+        place = self._look_up(b"%d" % call.tid)
+        if process.moving in (0, call.tid):
+            process.moving = 0
+            process.place = place
+        return place
+
+    def _look_up(self, tid: bytes) -> Place:
+        try:
+            status = read_small(os.fsdecode(tid) + "/status")
+        except OSError:
+            return PLAIN
+        fields = dict(line.split(b":\t", 1) for line in status.splitlines() if b":\t" in line)
+        uid, gid = (int(fields[key].split()[3]) for key in (b"Uid", b"Gid"))
+        groups = tuple(map(int, fields[b"Groups"].split()))
+        dac = int(fields[b"CapEff"], 16) & _DAC == _DAC
+        try:
+            if os.stat(tid + b"/ns/user").st_ino != self._users:
+                # Capabilities there hold for what the inner namespace owns, hardly for more than
+                # its owner's files, which need none.
+                dac = False
+            namespace = self._namespace_of(tid)
+            root = self._root_of(tid, namespace)
+        except OSError:
+            return PLAIN
+        if uid and dac:
+            # Ids without their rights are rare; rights without root's id rarer (ambient(7)).
+            uid = gid = 0
+        if dac and not uid:
+            gid, groups = 0, ()
+        place = Place(namespace, root, uid, gid, groups, dac)
+        return PLAIN if place == PLAIN else place
+
+    def _namespace_of(self, tid: bytes) -> int:
+        link = tid + b"/ns/mnt"
+        found = os.stat(link)
+        if found.st_ino == os.fstat(self._namespace).st_ino:
+            return -1
+        key = ("ns", found.st_ino)
+        if key not in self._known:
+            self._known[key] = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
+        return self._known[key]
+
+    def _root_of(self, tid: bytes, namespace: int) -> int:
+        key = _root_key(tid + b"/root")
+        if key == self._root_key and namespace < 0:
+            return -1
+        if (namespace, key) not in self._known:
+            fd = os.open(tid + b"/root", os.O_PATH | os.O_CLOEXEC)
+            self._known[namespace, key] = fd
+        return self._known[namespace, key]
+
+
+def _root_key(path: bytes) -> tuple[int, ...]:
+    """What tells one root directory from another: inode, device and mount."""
+    found = statx(AT_FDCWD, path, 0)
+    if isinstance(found, int):
+        raise OSError(found, os.strerror(found), path)
+    return found[7], found[21], found[22], found[23]
+
+
+def _base(tid: int, dirfd: int) -> bytes:
+    """The magic link of what a relative path starts from."""
+    return b"%d/cwd" % tid if dirfd == AT_FDCWD else b"%d/fd/%d" % (tid, dirfd)
+
+
+@contextmanager
+def _opened(tid: int, dirfd: int, path: bytes) -> Iterator[int]:
+    """A descriptor of where `path` starts: AT_FDCWD if absolute, a negative errno if bad."""
+    if path[:1] == b"/":
+        yield AT_FDCWD
+        return
+    try:
+        fd = os.open(_base(tid, dirfd), os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        yield -(errno.EBADF if error.errno == errno.ENOENT else error.errno or errno.EBADF)
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _without_self(base: int, path: bytes, call: Call) -> bytes | None:
+    """`path` with each link to /proc's "self" replaced by the caller's number; None without one.
+
+    Walks as the kernel does (path_resolution(7)): the links of /proc that lead to whoever asks are
+    empty for a process that has no number there, as we have none.
+    """
+    rest = [part for part in reversed(path.split(b"/")) if part]
+    done = b"/" if path[:1] == b"/" else b""
+    links = 0
+    replaced = False
+    while rest:
+        part = rest.pop()
+        here = done + part
+        if part in (b".", b".."):
+            done = here + b"/"
+            continue
+        link = _link(base, here)
+        if link is None:
+            done = here + b"/"
+        elif not link:
+            own = _own_number(call, part == b"thread-self")
+            replaced = True
+            done += own + b"/"
+        elif b":[" in link or _is_magic(base, here):
+            done = here + b"/"
+        else:
+            links += 1
+            if links > _MAX_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            rest.extend(part for part in reversed(link.split(b"/")) if part)
+            if link[:1] == b"/":
+                done = b"/"
+    if not replaced:
+        return None
+    return done if path.endswith(b"/") else done[:-1]
+
+
+def _link(base: int, path: bytes) -> bytes | None:
+    """The text of a symbolic link, b"" for one that only others can read, None if none."""
+    dir_fd = None if base == AT_FDCWD else base
+    try:
+        return os.readlink(path, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno == errno.ENOENT and path.rpartition(b"/")[2] in _SELF:
+            return b"" if exists(path, dir_fd) else None
+        return None
+
+
+def _is_magic(base: int, path: bytes) -> bool:
+    """Whether a link is one of /proc's that lead somewhere by themselves (proc_pid_fd(5))."""
+    found = statx(base, path, AT_SYMLINK_NOFOLLOW)
+    # Those have a size of 64 or 0; a link made of text has its length.
+    return not isinstance(found, int) and found[8] in (0, 64) and found[6] & 0o777 != 0o777
+
+
+def _own_number(call: Call, thread: bool) -> bytes:
+    if not thread:
+        return b"%d" % call.vpid
+    for line in read_small(f"{call.tid}/status").splitlines():
+        if line.startswith(b"NSpid:"):
+            return b"%d/task/%b" % (call.vpid, line.split()[2])
+    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
