@@ -1,0 +1,174 @@
+"""File times and numbers: which time is shown, and what a number depends on."""
+
+from __future__ import annotations
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from nsbuild.determinism.files import File, FileTable, file_number
+
+SECOND = 1_000_000_000
+EPOCH = 1_450_797_978 * SECOND
+START = 1_800_000_000 * SECOND
+
+VIRTUAL = st.integers(EPOCH, EPOCH + 10**6 * SECOND)
+BEFORE = st.integers(0, START - 1)
+AFTER = st.integers(START, START + 10**6 * SECOND)
+NAMES = st.binary(min_size=1, max_size=40)
+
+
+def look(file: File, kernel: int, atime: int = 0) -> int | None:
+    return file.look(kernel, atime, START, EPOCH)
+
+
+def stamped(file: File, kernel: int) -> int:
+    """Look as the supervisor does: the stamp goes into the file; returns the kernel's time then."""
+    stamp = look(file, kernel)
+    if stamp is None:
+        return kernel
+    file.stamped(stamp)
+    return stamp
+
+
+@given(BEFORE)
+def test_an_input_is_shown_as_it_is_but_never_later_than_the_epoch(kernel: int) -> None:
+    file = File(3, 0)
+    assert look(file, kernel) is None
+    assert file.mtime == file.ctime == min(kernel, EPOCH)
+    assert not file.own
+
+
+@given(AFTER, VIRTUAL)
+def test_what_was_written_has_the_time_of_the_event(kernel: int, time: int) -> None:
+    file = File(3, 0)
+    file.write(time)
+    assert look(file, kernel) == time
+    file.stamped(time)
+    assert (file.mtime, file.ctime, file.own) == (time, time, True)
+
+
+@given(BEFORE, VIRTUAL)
+def test_an_open_without_a_write_changes_nothing(kernel: int, time: int) -> None:
+    file = File(3, 0)
+    look(file, kernel)
+    file.write(time)
+    assert look(file, kernel) is None
+    assert file.mtime == min(kernel, EPOCH)
+
+
+@given(AFTER, AFTER, VIRTUAL, VIRTUAL)
+def test_a_write_after_a_look_is_seen_however_soon(
+    first: int, second: int, early: int, late: int
+) -> None:
+    """The kernel's time may be the same for both writes; the stamp makes the difference."""
+    early, late = sorted((early, late))
+    file = File(3, 0)
+    file.write(early)
+    kernel = stamped(file, first)
+    assert kernel == early
+    file.write(late)
+    assert stamped(file, second) == late
+    assert file.mtime == late
+
+
+@given(st.lists(VIRTUAL, min_size=1), AFTER)
+def test_the_order_in_which_events_arrive_does_not_matter(times: list[int], kernel: int) -> None:
+    shown = []
+    for order in (times, times[::-1], sorted(times)):
+        file = File(3, 0)
+        for time in order:
+            file.write(time)
+        stamped(file, kernel)
+        shown.append(file.mtime)
+    assert len(set(shown)) == 1
+    assert shown[0] == max(times)
+
+
+@given(st.integers(0, 1 << 62), AFTER, VIRTUAL)
+def test_explicit_times_are_kept_exactly(wanted: int, kernel: int, time: int) -> None:
+    file = File(3, 0)
+    file.write(time)
+    stamped(file, kernel)
+    assume(wanted != file.seen)
+    file.set_times(wanted, None)
+    file.change(time)
+    assert look(file, wanted) is None
+    assert file.mtime == wanted
+    assert not file.own
+    assert file.ctime == time
+
+
+@given(st.integers(0, 1 << 62), VIRTUAL)
+def test_a_file_system_may_keep_whole_seconds_of_an_explicit_time(wanted: int, time: int) -> None:
+    file = File(3, 0)
+    file.write(time)
+    file.set_times(wanted, None)
+    kept = wanted - wanted % SECOND
+    assert look(file, kept) is None
+    assert file.mtime == kept
+
+
+@given(VIRTUAL, AFTER, VIRTUAL)
+def test_times_that_could_not_be_set_change_nothing(time: int, kernel: int, wanted: int) -> None:
+    file = File(3, 0)
+    file.write(time)
+    kernel = stamped(file, kernel)
+    assume(wanted != time)
+    file.set_times(wanted, wanted)
+    assert look(file, kernel) is None
+    assert (file.mtime, file.atime) == (time, None)
+
+
+@given(AFTER)
+def test_a_write_from_outside_is_shown_as_the_epoch(kernel: int) -> None:
+    """The log to which a caller has redirected the command's output is not ours to stamp."""
+    file = File(3, 0)
+    assert look(file, kernel) is None
+    assert (file.mtime, file.own) == (EPOCH, False)
+
+
+@given(VIRTUAL, VIRTUAL, BEFORE)
+def test_ctime_is_never_before_a_change(first: int, second: int, kernel: int) -> None:
+    file = File(3, 0)
+    look(file, kernel)
+    file.change(first)
+    file.change(second)
+    assert file.ctime == max(first, second)
+
+
+@given(NAMES)
+def test_numbers_fit_in_31_bits_and_are_no_special_ones(name: bytes) -> None:
+    assert 3 <= file_number(name) < 1 << 31
+
+
+@given(st.sets(NAMES, min_size=2, max_size=30))
+def test_numbers_do_not_depend_on_the_order_of_sight(names: set[bytes]) -> None:
+    def numbers(order: list[bytes]) -> dict[bytes, int]:
+        table = FileTable()
+        return {name: table.add((i, 8, 1), 0, name).number for i, name in enumerate(order)}
+
+    forwards = numbers(sorted(names))
+    assert numbers(sorted(names, reverse=True)) == forwards
+    assert len(set(forwards.values())) == len(names)
+
+
+def test_two_files_never_share_a_number() -> None:
+    table = FileTable()
+    first, second = table.add((1, 8, 1), 0, b"a"), table.add((2, 8, 1), 0, b"a")
+    assert first.number != second.number
+
+
+def test_an_inode_that_is_used_again_is_another_file() -> None:
+    table = FileTable()
+    file = table.add((1, 8, 1), 100, b"a")
+    assert table.find((1, 8, 1), 100, copied_up=False) is file
+    assert table.find((1, 8, 1), 200, copied_up=False) is None
+
+
+def test_a_copy_up_changes_only_the_birth_time() -> None:
+    table = FileTable()
+    file = table.add((1, 8, 1), 100, b"a")
+    assert table.find((1, 8, 1), 200, copied_up=True) is file
+    born = table.bear((2, 8, 1), 100, b"b", EPOCH)
+    assert table.find((2, 8, 1), 100, copied_up=True) is born
+    assert table.find((2, 8, 1), 200, copied_up=True) is None
