@@ -19,7 +19,10 @@ from nsbuild.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER
 
 
 def join(pid: int) -> None:
-    """Enter the mount namespace of the container's init `pid`; raises NsbuildError."""
+    """Enter the mount namespace of the container's process `pid`; raises NsbuildError.
+
+    It must be one that may be traced (proc(5), /proc/PID/ns): the command, and not init.
+    """
     try:
         proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         mounts = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)

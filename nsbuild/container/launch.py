@@ -112,7 +112,7 @@ class Container:
             )
         bound = prepared.spec.scheduling.spin_bound
         spin = SpinGuard(int(ready.data[1:]), bound, GUEST_PRIORITY) if fifo else None
-        join(self._init_pid)
+        join(command.pid)
         parts = Parts(
             listener,
             ready.fds[0],
