@@ -32,7 +32,7 @@ TOOLS = {
 }
 
 POLLS = frozenset({"rsync"})
-"""Scripts whose programs sleep until another process is done; how often repeats under SCHED_FIFO."""
+"""Scripts of programs that sleep until another is done; how often repeats under SCHED_FIFO only."""
 
 
 def script(name: str) -> str:
