@@ -17,6 +17,7 @@ from typing import NamedTuple, NoReturn
 
 from nsbuild.container.command import Inheritance, run_command
 from nsbuild.container.handover import Handover
+from nsbuild.container.join import JOINED
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import CommandSpec, RootSpec
 from nsbuild.container.terminal import copy_size
@@ -138,8 +139,12 @@ def _build(setup: Setup) -> tuple[User, int | None]:
         socket.send_fds(setup.terminal, [b"T"], [master])
         os.close(master)
     namespace = os.stat("/proc/self/ns/pid").st_ino
-    fds = [setup.plan.proc_fd, *setup.fuse.values()]
+    # Handed over now: whoever is not dumpable, as we are about to be, keeps them to itself.
+    joined = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in JOINED]
+    fds = [setup.plan.proc_fd, *joined, *setup.fuse.values()]
     send_event(setup.events, EVENT_READY + str(namespace).encode(), fds)
+    for fd in joined:
+        os.close(fd)
     for fd in setup.fuse.values():
         os.close(fd)
     return user, slave

@@ -17,19 +17,16 @@ from nsbuild.errors import NsbuildError
 from nsbuild.kernel.files import setns
 from nsbuild.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER
 
+JOINED = ("user", "mnt")
+"""The namespaces that init hands over for it, in this order; names as in /proc/PID/ns."""
 
-def join(pid: int) -> None:
-    """Enter the mount namespace of the container's process `pid`; raises NsbuildError.
 
-    It must be one that may be traced (proc(5), /proc/PID/ns): the command, and not init.
-    """
+def join(users: int, mounts: int) -> None:
+    """Enter the container's namespaces, closing their descriptors; raises NsbuildError."""
     try:
         proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        mounts = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         if os.geteuid() != 0:
-            users = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
             setns(users, CLONE_NEWUSER)
-            os.close(users)
             # New capabilities have made us undumpable, so that our own /proc files are root's, and
             # have cancelled the signal at our parent's death (prctl(2)).
             prctl.set_dumpable(1)
@@ -38,5 +35,5 @@ def join(pid: int) -> None:
         os.fchdir(proc)
     except OSError as error:
         raise NsbuildError.from_os("cannot join the container's file system", error) from error
-    os.close(mounts)
-    os.close(proc)
+    for fd in (users, mounts, proc):
+        os.close(fd)

@@ -104,7 +104,7 @@ class Container:
         # Left unread in the front's socket, it keeps the listener open should we be killed: calls
         # then wait until the container is dead, instead of failing with ENOSYS while it dies.
         socket.send_fds(self._front, [b"L"], [listener])
-        fuse = dict(zip(SERVED, ready.fds[1:], strict=False))
+        fuse = dict(zip(SERVED, ready.fds[3:], strict=False))
         if not fuse:
             warn(
                 "no /dev/fuse here: /dev/random and /dev/urandom do not exist inside "
@@ -112,7 +112,7 @@ class Container:
             )
         bound = prepared.spec.scheduling.spin_bound
         spin = SpinGuard(int(ready.data[1:]), bound, GUEST_PRIORITY) if fifo else None
-        join(command.pid)
+        join(*ready.fds[1:3])
         parts = Parts(
             listener,
             ready.fds[0],

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from nsbuild.determinism.files import File, FileTable, Key, file_number
 from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW, statx
 
-from .devices import Devices, Mount
+from .devices import Devices, Mount, make_mount
 from .processes import Process
 
 NSEC = 1_000_000_000
@@ -67,12 +67,16 @@ class Pending:
 class FileTimes:
     """Looks at files. `start` is the real time from which the kernel's times are the container's.
 
+    `served` has mode, major and minor number of the files that the supervisor serves, by path;
     `dirty` holds where those files were that have been written and not looked at since.
     """
 
-    def __init__(self, devices: Devices, start: int, epoch: int) -> None:
+    def __init__(
+        self, devices: Devices, served: dict[bytes, tuple[int, int, int]], start: int, epoch: int
+    ) -> None:
         self.table = FileTable()
         self.devices = devices
+        self._served = served
         self.pending: list[Pending] = []
         self.dirty: dict[File, bytes] = {}
         self._start = start
@@ -90,7 +94,7 @@ class FileTimes:
         """
         values = statx(AT_FDCWD, path, flags)
         if isinstance(values, int):
-            return values
+            return values if values != errno.EACCES else self._look_at_served(path, flags)
         self.values = values
         mount = self.mount = self.devices.mount(values[23], tid)
         if mount.transient:
@@ -106,6 +110,24 @@ class FileTimes:
         mtime = values[17] * NSEC + values[18]
         if mtime != file.seen or file.explicit_atime is not None:
             self._take_notice(file, mtime, path, flags)
+        return 0
+
+    def _look_at_served(self, path: bytes, flags: int) -> int:
+        """One of the files that the supervisor serves itself; EACCES if it is another.
+
+        Only who lives in the container's user namespace may ask a FUSE file system that was mounted
+        there, and we could only wait for ourselves.
+        """
+        name = path_of(path, flags)
+        shape = self._served.get(name)
+        if shape is None:
+            return errno.EACCES
+        mode, *rdev = shape
+        # As STATX has them: only what is shown is filled in.
+        self.values = (0, 0, 0, 1, 0, 0, mode, 0, 0, 0, 0, *(0,) * 8, *rdev, 0, 0, 0, 0, 0)
+        self.file = None
+        self.number = file_number(name)
+        self.mount = make_mount(name, name, b"fuse")
         return 0
 
     def _take_notice(self, file: File, mtime: int, path: bytes, flags: int) -> None:

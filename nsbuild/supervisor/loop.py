@@ -83,18 +83,20 @@ _EVENTS = 8
 
 
 class Served(NamedTuple):
-    """A file that the supervisor serves: its path inside, st_mode, and what it holds."""
+    """A file that the supervisor serves: its path inside, its real st_mode, and what it holds."""
 
     path: str
     mode: int
     content: Callable[[Callable[[int], Process | None]], Content]
+    shown: tuple[int, int, int]
+    """st_mode and device number as the build sees them."""
 
 
 SERVED = {
-    "random": Served("/dev/random", 0o100666, RandomDevice),
-    "urandom": Served("/dev/urandom", 0o100666, RandomDevice),
-    "uuid": Served("/proc/sys/kernel/random/uuid", 0o100444, UuidFile),
-    "uptime": Served("/proc/uptime", 0o100444, UptimeFile),
+    "random": Served("/dev/random", 0o100666, RandomDevice, (0o020666, 1, 8)),
+    "urandom": Served("/dev/urandom", 0o100666, RandomDevice, (0o020666, 1, 9)),
+    "uuid": Served("/proc/sys/kernel/random/uuid", 0o100444, UuidFile, (0o100444, 0, 0)),
+    "uptime": Served("/proc/uptime", 0o100444, UptimeFile, (0o100444, 0, 0)),
 }
 
 
@@ -132,7 +134,8 @@ class Supervisor:
             self.eager.register(parts.listener_fd, select.POLLIN)
             parts.link.meanwhile = self._meanwhile
         devices = Devices(parts.workdir)
-        self.times = FileTimes(devices, parts.start, rules.rates.epoch)
+        served = {os.fsencode(SERVED[name].path): SERVED[name].shown for name in parts.fuse}
+        self.times = FileTimes(devices, served, parts.start, rules.rates.epoch)
         self.handlers = self._collect_handlers(rules, devices)
         self.sources: dict[int, Callable[[], None]] = {
             parts.events.fileno(): self._init_event,

@@ -56,9 +56,10 @@ class Look(NamedTuple):
 class Event:
     """What one call is about to do, gathered before the kernel goes on with it."""
 
-    __slots__ = ("births", "changed", "set_times", "written")
+    __slots__ = ("births", "changed", "entered", "set_times", "written")
 
     def __init__(self) -> None:
+        self.entered: list[tuple[File, bytes]] = []
         self.written: list[tuple[File, bytes]] = []
         self.changed: list[File] = []
         self.births: list[tuple[int, bytes]] = []
@@ -69,6 +70,11 @@ class Event:
         if look.file is not None:
             self.written.append((look.file, look.where))
 
+    def enter(self, look: Look) -> None:
+        """The entries of the directory that was looked at may change."""
+        if look.file is not None:
+            self.entered.append((look.file, look.where))
+
     def change(self, look: Look) -> None:
         """The inode of what was looked at changes."""
         if look.file is not None:
@@ -77,7 +83,7 @@ class Event:
     @property
     def empty(self) -> bool:
         """Whether nothing is known to happen."""
-        return not (self.written or self.changed or self.births)
+        return not (self.written or self.changed or self.entered)
 
 
 class Write:
@@ -166,7 +172,7 @@ class Write:
 
         if not self._places.at(call, process, dirfd, directory, 0, act):
             where = os.readlink(b"self/fd/%d" % opened[0])
-            event.write(parent._replace(where=where))
+            event.enter(parent._replace(where=where))
             event.births.append((opened[0], name))
 
     def _go(self, call: Call, process: Process, event: Event) -> None:
@@ -176,7 +182,8 @@ class Write:
             return
         clock = process.clock
         for file in (*(file for file, _ in event.written), *event.changed):
-            # Whoever writes to a file has seen, or could have seen, what was there before.
+            # Whoever writes to a file could have seen what was there before. That does not hold for
+            # directories: siblings that make files in one would pass their clocks on by chance.
             clock.wall = max(clock.wall, file.changed, file.mtime if file.own else 0)
         now = clock.next_wall()
         if not call.resume():
@@ -185,7 +192,7 @@ class Write:
             return
         clock.wall = call.said = now
         times = self._times
-        for file, where in event.written:
+        for file, where in (*event.written, *event.entered):
             times.wrote(file, now, where)
         for file in event.changed:
             file.change(now)
@@ -295,7 +302,7 @@ class Write:
             there = self._look(call, process, target, name, AT_SYMLINK_NOFOLLOW)
             if there.error == errno.ENOENT:
                 event.change(look)
-                event.write(self._parent(call, process, target, name))
+                event.enter(self._parent(call, process, target, name))
         self._go(call, process, event)
 
     def unlink(self, call: Call, process: Process) -> None:
@@ -308,7 +315,7 @@ class Write:
         if not look.error:
             if look.nlink > 1 and not stat.S_ISDIR(look.mode):
                 event.change(look)
-            event.write(self._parent(call, process, dirfd, path))
+            event.enter(self._parent(call, process, dirfd, path))
         self._go(call, process, event)
 
     def rename(self, call: Call, process: Process) -> None:
@@ -327,8 +334,8 @@ class Write:
             event.change(look)
             if not there.error and (flags & _RENAME_EXCHANGE or there.nlink > 1):
                 event.change(there)
-            event.write(self._parent(call, process, source, first))
-            event.write(self._parent(call, process, target, second))
+            event.enter(self._parent(call, process, source, first))
+            event.enter(self._parent(call, process, target, second))
         self._go(call, process, event)
 
     def change_fd(self, call: Call, process: Process) -> None:
