@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup apt demo test bench lint format man clean
+.PHONY: help setup apt demo test packages bench lint format man clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -62,6 +62,9 @@ demo: $(STAMP) ## build Debian's hello and an unreproducible project twice and c
 
 test: $(STAMP) ## all tests; with root also those that need it
 	@$(PY) -m pytest $(PYTEST_ARGS)
+
+packages: $(STAMP) ## build real Debian packages twice, bare and inside; writes docs/packages.md
+	@$(PY) -m tests.acceptance.packages --write docs/packages.md
 
 bench: $(STAMP) ## compare speed with other tools side by side (QUICK=1: shorter)
 	@$(PY) -m benchmarks

@@ -30,6 +30,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 CACHE = CHECKOUT / ".cache/packages"
 FETCH = CHECKOUT / "tests/acceptance/fetch-source.sh"
 MEMORY = Path("/dev/shm")
+ONE_CPU = ("taskset", "-c", "0")
 AGES = (1_600_000_000, 1_700_000_123)
 """Times of the source files in the first and in the second build: seconds since 1970."""
 CONFIGURE = './configure --prefix=/usr && make && make install DESTDIR="$top/dest"'
@@ -59,7 +60,8 @@ class Package(NamedTuple):
 
 JQ = f"autoreconf -fi && CFLAGS=-O2 {CONFIGURE.replace('--prefix', '--disable-docs --prefix')}"
 LUA = 'make linux && make install INSTALL_TOP="$top/dest/usr"'
-PACKAGES = (
+PACKONE_CPU = ("taskset", "-c", "0")
+AGES = (
     Package("hello"),
     Package("sed", nocheck=True),
     Package("gzip", kind="-B", nocheck=True),
@@ -94,6 +96,35 @@ class Result(NamedTuple):
     version: str
     artifacts: tuple[Artifact, ...]
     seconds: tuple[float, float]
+
+
+PAGE_TOP = """# Real packages, built twice
+
+Each package was built twice bare and twice under nsbuild, both from Debian's source package
+(`dpkg-buildpackage`) and from upstream's archive alone: `./configure && make && make install
+DESTDIR`, without SOURCE_DATE_EPOCH, and the result in a plain `tar`. The bare builds lay under the
+same path on one CPU. Those under nsbuild lay on a disk and in a tmpfs, under different paths of the
+host that were `/build` inside, and the second had a busy process on each CPU beside it. The source
+files were of different ages in each build of a pair. `make packages` repeats it and writes this page.
+
+A build may not start before its sources were packed: what `tar` unpacks keeps its time, and
+`configure` calls a clock insane that is behind. So each was given `--epoch`, the day after the newest
+file in its archives.
+
+Build options: `-B` leaves documentation out that would need TeX or a compiler for another system,
+and nocheck a long test suite. The numbers say how many artifacts of the two builds were equal, bit
+for bit.
+
+| package | options | built | .deb | .buildinfo | .changes | upstream's tar |
+|---|---|---|---|---|---|---|"""
+PAGE_SUMS = """
+## Sums
+
+These are what nsbuild made. The same files come out where the same versions of the compiler and the
+build dependencies are installed.
+
+| file | SHA-256 |
+|---|---|"""
 
 
 class BuildError(Exception):
@@ -139,18 +170,23 @@ def fetch(package: Package) -> list[Path]:
     return sources
 
 
-def script(package: Package) -> str:
-    """What is done in the directory with the source package."""
+def upstream_script(package: Package) -> str:
+    """Build upstream's archive, in the directory with the source package."""
     return f"""set -eu
-top=$PWD
 unset SOURCE_DATE_EPOCH
+top=$PWD
 mkdir upstream
 tar -xf {package.name}_*.orig.tar.?z* -C upstream --strip-components=1
 (cd upstream && {package.upstream})
 tar -cf upstream.tar dest
+"""
+
+
+def debian_script(package: Package) -> str:
+    """Build the packages of Debian there."""
+    return f"""
 dpkg-source --no-check -x {package.name}_*.dsc source
-cd source
-dpkg-buildpackage {package.kind} -us -uc
+(cd source && dpkg-buildpackage {package.kind} -us -uc)
 """
 
 
@@ -183,24 +219,17 @@ def lay_out(sources: Sequence[Path], top: Path, age: int) -> None:
         os.utime(top / path.name, (age, age))
 
 
-def build_bare(package: Package, sources: Sequence[Path], turn: int) -> dict[str, str]:
+def build_bare(
+    package: Package, sources: Sequence[Path], turn: int, upstream_only: bool
+) -> dict[str, str]:
     """On one CPU and under the same path each time, so that these are not why builds differ."""
     top = CACHE / "bare" / package.name
     shutil.rmtree(top, ignore_errors=True)
     top.mkdir(parents=True)
     lay_out(sources, top, AGES[turn])
     options = "nocheck parallel=1" if package.nocheck else "parallel=1"
-    command: list[str | Path] = [
-        "env",
-        "-C",
-        top,
-        "taskset",
-        "-c",
-        "0",
-        "sh",
-        "-c",
-        script(package),
-    ]
+    script = upstream_script(package) + ("" if upstream_only else debian_script(package))
+    command: list[str | Path] = [*ONE_CPU, "env", "-C", top, "sh", "-c", script]
     run(command, log_of(package, f"bare-{turn + 1}"), PLAIN | {"DEB_BUILD_OPTIONS": options})
     made = sums(top)
     shutil.rmtree(top)
@@ -218,7 +247,8 @@ def build_inside(package: Package, sources: Sequence[Path], turn: int) -> dict[s
         if package.nocheck:
             nsbuild += ["-e", "DEB_BUILD_OPTIONS=nocheck"]
         log = log_of(package, f"nsbuild-{turn + 1}")
-        run([*nsbuild, "/", "sh", "-c", script(package)], log)
+        script = upstream_script(package) + debian_script(package)
+        run([*nsbuild, "/", "sh", "-c", script], log)
         return sums(top)
     finally:
         shutil.rmtree(top, ignore_errors=True)
@@ -231,11 +261,14 @@ def log_of(package: Package, what: str) -> Path:
     return log
 
 
-def compare(package: Package) -> Result:
-    """Build it all four times; raises BuildError."""
+def compare(package: Package, bare_upstream_only: bool = False) -> Result:
+    """Build it all four times; raises BuildError.
+
+    `bare_upstream_only` spares the time of Debian's build where it would be bare.
+    """
     sources = fetch(package)
     start = time.monotonic()
-    bare = [build_bare(package, sources, turn) for turn in (0, 1)]
+    bare = [build_bare(package, sources, turn, bare_upstream_only) for turn in (0, 1)]
     middle = time.monotonic()
     first = build_inside(package, sources, 0)
     next_second(time.time())
@@ -281,10 +314,6 @@ def page(results: Sequence[Result]) -> str:
     for result in results:
         lines += [f"| {named(result, a)} | {a.inside[0]} |" for a in result.artifacts]
     return "\n".join(lines) + "\n"
-
-
-PAGE_TOP = """"""
-PAGE_SUMS = """"""
 
 
 def show(result: Result) -> None:
