@@ -31,7 +31,8 @@ class File:
 
     `mtime` is shown as long as the kernel's is `seen`; `written` and `changed` are the times of the
     last events that may have changed the content and have changed the inode, 0 for none; `own` says
-    that `mtime` came from a virtual clock, so that who sees it moves up to it.
+    that `mtime` came from a virtual clock, so that who sees it moves up to it. `memo` is whatever
+    its user has made of all this; it is forgotten when something changes.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class File:
         "explicit",
         "explicit_atime",
         "identity",
+        "memo",
         "mtime",
         "number",
         "own",
@@ -60,6 +62,7 @@ class File:
         self.explicit: int | None = None
         self.explicit_atime: int | None = None
         self.own = False
+        self.memo: object = None
 
     @property
     def ctime(self) -> int:
@@ -71,8 +74,10 @@ class File:
         """Take notice of the kernel's times; the stamp to put into the file, or None."""
         if self.explicit_atime is not None and kernel_atime == self.explicit_atime:
             self.atime, self.explicit_atime = kernel_atime, None
+            self.memo = None
         if kernel_mtime == self.seen:
             return None
+        self.memo = None
         if self.explicit is not None and _stored(self.explicit, kernel_mtime):
             self.mtime, self.own = kernel_mtime, False
         elif kernel_mtime >= start and self.written:
@@ -97,6 +102,7 @@ class File:
     def change(self, time: int) -> None:
         """An event at `time` that changes the inode."""
         self.changed = max(self.changed, time)
+        self.memo = None
 
     def set_times(self, mtime: int | None, atime: int | None) -> None:
         """Times that are about to be set explicitly; None leaves one alone."""

@@ -27,12 +27,17 @@ SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP = 1
 SECCOMP_IOCTL_NOTIF_RECV = 0xC0502100
 SECCOMP_IOCTL_NOTIF_SEND = 0xC0182101
 SECCOMP_IOCTL_NOTIF_ID_VALID = 0x40082102
+SECCOMP_IOCTL_NOTIF_ADDFD = 0x40182103
 SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x40082104
+
+SECCOMP_ADDFD_FLAG_SEND = 1 << 1
 
 NOTIF = struct.Struct("=QIIiIQ6Q")
 """struct seccomp_notif: id, pid, flags, then seccomp_data: nr, arch, instruction_pointer, args."""
 NOTIF_RESP = struct.Struct("=QqiI")
 """struct seccomp_notif_resp: id, val, error (a negative errno), flags."""
+NOTIF_ADDFD = struct.Struct("=QIIII")
+"""struct seccomp_notif_addfd: id, flags, srcfd, newfd, newfd_flags."""
 NOTIF_ID = struct.Struct("=Q")
 
 

@@ -31,7 +31,10 @@ _DELETED = b" (deleted)"
 
 
 class Seen(NamedTuple):
-    """One file as it is shown. Times in nanoseconds; `rdev` is major and minor number."""
+    """One file as it is shown. Times in nanoseconds; `rdev` is major and minor number.
+
+    `ahead` is the latest of the times that come from a virtual clock, 0 if none does.
+    """
 
     number: int
     mount: Mount
@@ -46,6 +49,7 @@ class Seen(NamedTuple):
     btime: int
     ctime: int
     mtime: int
+    ahead: int
 
 
 class Pending:
@@ -180,6 +184,7 @@ class FileTimes:
         if file is None:
             number = self.number
             mtime = atime = ctime = btime = self._epoch
+            ahead = 0
         else:
             number, mtime, ctime = file.number, file.mtime, file.ctime
             if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK) and not file.own:
@@ -187,10 +192,8 @@ class FileTimes:
                 mtime = ctime = self._epoch
             atime = mtime if file.atime is None else file.atime
             btime = mtime if file.btime is None else file.btime
-            if file.own or file.changed:
-                ahead = max(mtime if file.own else 0, file.changed)
-                if ahead > process.clock.wall:
-                    process.clock.wall = ahead
+            ahead = max(mtime if file.own else 0, file.changed)
+            process.clock.wall = max(process.clock.wall, ahead)
         return Seen(
             number,
             self.mount,
@@ -205,6 +208,7 @@ class FileTimes:
             btime,
             ctime,
             mtime,
+            ahead,
         )
 
     def settle(self, tid: int) -> None:

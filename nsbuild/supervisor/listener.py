@@ -15,8 +15,11 @@ from fcntl import ioctl
 
 from nsbuild.kernel.seccomp import (
     NOTIF,
+    NOTIF_ADDFD,
     NOTIF_ID,
     NOTIF_RESP,
+    SECCOMP_ADDFD_FLAG_SEND,
+    SECCOMP_IOCTL_NOTIF_ADDFD,
     SECCOMP_IOCTL_NOTIF_ID_VALID,
     SECCOMP_IOCTL_NOTIF_RECV,
     SECCOMP_IOCTL_NOTIF_SEND,
@@ -61,6 +64,16 @@ class Call:
         """Let the call fail with errno `number`; True if the kernel took it."""
         if self.listener.send(self.id, 0, -number, 0):
             self.outcome = errno.errorcode.get(number, str(number))
+            return True
+        return False
+
+    def answer_with(self, fd: int, fd_flags: int) -> bool:
+        """Let the call return a duplicate of our `fd`, with O_CLOEXEC or without.
+
+        True if the kernel took it; OSError where the caller may have no more descriptors.
+        """
+        if self.listener.send_fd(self.id, fd, fd_flags):
+            self.outcome = "descriptor"
             return True
         return False
 
@@ -124,6 +137,17 @@ class Listener:
                     return False
                 raise
             return True
+
+    def send_fd(self, call_id: int, fd: int, fd_flags: int) -> bool:
+        """SECCOMP_IOCTL_NOTIF_ADDFD with FLAG_SEND (Linux 5.14): False if the target is gone."""
+        request = NOTIF_ADDFD.pack(call_id, SECCOMP_ADDFD_FLAG_SEND, fd, 0, fd_flags)
+        try:
+            ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, request)
+        except OSError as error:
+            if error.errno in _GONE:
+                return False
+            raise
+        return True
 
     def valid(self, call_id: int) -> bool:
         """SECCOMP_IOCTL_NOTIF_ID_VALID."""

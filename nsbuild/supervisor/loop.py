@@ -29,6 +29,7 @@ from .answers.directories import Directories
 from .answers.machine import Machine, UtsNames
 from .answers.place import PlaceCalls
 from .answers.procfiles import UptimeFile, UuidFile
+from .answers.procself import ProcSelf
 from .answers.random import Random, RandomDevice
 from .answers.stat import Stat
 from .answers.time import Time
@@ -149,13 +150,15 @@ class Supervisor:
 
     def _collect_handlers(self, rules: Rules, devices: Devices) -> dict[int, Handler]:
         places = Places()
+        write = Write(places, self.times)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         return {
             **Time(self.table.by_vpid.get).handlers(),
             **Random().handlers(),
             **machine.handlers(),
             **Stat(places, self.times).handlers(),
-            **Write(places, self.times).handlers(),
+            **write.handlers(),
+            **ProcSelf(places, self.times, self.table.by_vpid.get, write.open).handlers(),
             **Directories(self.times).handlers(),
             **PlaceCalls(devices).handlers(),
             NR["arch_prctl"]: self._arch_prctl,

@@ -124,8 +124,9 @@ class Places:
         if not absolute and dirfd != AT_FDCWD and not exists(_base(call.tid, dirfd)):
             return errno.EBADF
         if place is PLAIN and b"proc" not in path and b"dev/" not in path:
-            prefix = b"" if absolute else _base(call.tid, dirfd) + b"/"
-            if not exists(prefix + path.rstrip(b"/")):
+            # Then only a symbolic link at the end could still lead to one.
+            ours = path if absolute else b"%b/%b" % (_base(call.tid, dirfd), path)
+            if flags or isinstance(statx(AT_FDCWD, ours.rstrip(b"/"), AT_SYMLINK_NOFOLLOW), int):
                 return errno.ENOENT
         with _opened(call.tid, dirfd, path) as base:
             if base < 0 and base != AT_FDCWD:

@@ -67,7 +67,6 @@ def test_commands(ns: Runner, command: str, answer: str) -> None:
     assert ns.bare("sh", "-c", command).text.strip() != answer
 
 
-@pytest.mark.xfail(reason="/proc/PID/status is the kernel's own (SECURITY.md)")
 @pytest.mark.usefixtures("several")
 def test_the_mask_in_proc_status(root: Runner) -> None:
     command = "grep Cpus_allowed_list /proc/self/status | tr -dc 0-9"

@@ -9,6 +9,7 @@ kernel's, errors included.
 from __future__ import annotations
 
 import errno
+from typing import NamedTuple
 
 from nsbuild.determinism.clock import NSEC_PER_SEC
 from nsbuild.kernel.files import (
@@ -42,6 +43,18 @@ _DISKS = frozenset((0xEF53, 0x01021994, 0x794C7630, 0x9123683E, 0x58465342, 0xF2
 """ext4, tmpfs, overlayfs, btrfs, xfs, f2fs, zfs (linux/magic.h): a disk, whichever it is."""
 _DISK_BLOCKS, _DISK_FILES = 1 << 26, 1 << 24
 """256 GiB in blocks of 4096, of which half are free."""
+
+
+class Memo(NamedTuple):
+    """What was answered for a file, as long as the kernel's `values` stay the same.
+
+    `ahead` is the time that a reader's clock moves up to.
+    """
+
+    values: tuple[int, ...]
+    packed: bytes
+    ahead: int
+    mtime: int
 
 
 class Stat:
@@ -128,11 +141,21 @@ class Stat:
         if error:
             call.fail(error)
             return
-        seen = self._times.shown(process)
-        if process.memory.write(call, buffer, _pack_stat(seen)) < STAT.size:
+        times = self._times
+        file, values = times.file, times.values
+        memo = None if file is None else file.memo
+        if isinstance(memo, Memo) and memo.values == values:
+            clock = process.clock
+            clock.wall = max(clock.wall, memo.ahead)
+        else:
+            seen = times.shown(process)
+            memo = Memo(values, _pack_stat(seen), seen.ahead, seen.mtime)
+            if file is not None:
+                file.memo = memo
+        if process.memory.write(call, buffer, memo.packed) < STAT.size:
             call.fail(errno.EFAULT)
             return
-        call.said = seen.mtime
+        call.said = memo.mtime
         call.answer()
 
     def statx(self, call: Call, process: Process) -> None:

@@ -1,0 +1,154 @@
+"""Files of /proc/PID that change by themselves: opened by us, as they are to be shown.
+
+A plain open for reading is notified. Almost all are let go on after a look at the last name of the
+path; one that names such a file in a /proc, wherever links lead, gets a descriptor of a memfd with
+the text that nsbuild.determinism.proctext makes of the kernel's. What is read is therefore the
+moment of the open. Mount tables of other processes are left to the kernel and its permissions.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable
+
+from nsbuild.determinism import proctext
+from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from nsbuild.kernel.process import read_whole
+from nsbuild.kernel.x86_64 import NR
+from nsbuild.supervisor.answers import Handler, signed32
+from nsbuild.supervisor.answers.time import NSEC_PER_CLOCK_TICK
+from nsbuild.supervisor.filetimes import FileTimes, path_of
+from nsbuild.supervisor.listener import Call
+from nsbuild.supervisor.places import Places
+from nsbuild.supervisor.processes import Process
+
+_NAME = re.compile(rb"/proc/([0-9]+)/(?:task/[0-9]+/)?([a-z]+)")
+_OWN = frozenset((b"mountinfo", b"mounts", b"mountstats", b"maps", b"io"))
+"""Only a process's own: reading another's takes rights that only the kernel can judge."""
+_ALL = frozenset((b"stat", b"status", b"statm", b"schedstat"))
+_NAMES = _OWN | _ALL
+_LINKS = frozenset((b"mtab",))
+"""Names under which links lead to one of them."""
+
+
+class ProcSelf:
+    """Answers opens for reading."""
+
+    def __init__(
+        self,
+        places: Places,
+        times: FileTimes,
+        process_of_pid: Callable[[int], Process | None],
+        otherwise: Handler,
+    ) -> None:
+        self._places = places
+        self._times = times
+        self._process_of_pid = process_of_pid
+        self._otherwise = otherwise
+
+    def handlers(self) -> dict[int, Handler]:
+        """See nsbuild.supervisor.answers."""
+        return {NR["open"]: self.open, NR["openat"]: self.open}
+
+    def open(self, call: Call, process: Process) -> None:
+        """open(2), openat(2)."""
+        args = call.args
+        if call.nr == NR["open"]:
+            dirfd, address, flags = AT_FDCWD, args[0], args[1]
+        else:
+            dirfd, address, flags = signed32(args[0]), args[1], args[2]
+        if flags & (os.O_ACCMODE | os.O_CREAT | os.O_TRUNC):
+            self._otherwise(call, process)
+            return
+        path = process.memory.read_path(call, address)
+        if isinstance(path, int):
+            call.resume()
+            return
+        name = path.rpartition(b"/")[2]
+        if name not in _NAMES and name not in _LINKS:
+            call.resume()
+            return
+        shown: list[bytes] = []
+
+        def act(ours: bytes, how: int) -> int:
+            text = self._text(call, process, ours, how)
+            if text is not None:
+                shown.append(text)
+            return 0
+
+        nofollow = AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0
+        if self._places.at(call, process, dirfd, path, nofollow, act) or not shown:
+            call.resume()
+            return
+        _hand_out(call, shown[0], flags)
+
+    def _text(self, call: Call, process: Process, ours: bytes, how: int) -> bytes | None:
+        """What is shown of the file at `ours`; None if that is the kernel's to say."""
+        found = _NAME.fullmatch(path_of(ours, how))
+        if found is None:
+            return None
+        pid, name = int(found[1]), found[2]
+        if name not in _NAMES or (name in _OWN and pid != process.vpid):
+            return None
+        owner = self._process_of_pid(pid)
+        if owner is None:
+            return None
+        try:
+            return self._rewritten(call, owner, owner is process, name, read_whole(ours))
+        except OSError:
+            return None
+
+    def _rewritten(self, call: Call, owner: Process, own: bool, name: bytes, text: bytes) -> bytes:
+        if name == b"stat":
+            ticks, children = (
+                cpu // NSEC_PER_CLOCK_TICK for cpu in (owner.cpu, owner.children_cpu)
+            )
+            return proctext.stat(text, own, ticks, children)
+        if name == b"status":
+            return proctext.status(text, own)
+        if name == b"mountinfo":
+            devices = self._times.devices
+            return proctext.mountinfo(text, lambda number: devices.mount(number, call.tid).minor)
+        if name == b"mounts":
+            return proctext.mounts(text)
+        if name == b"mountstats":
+            return proctext.mountstats(text)
+        if name == b"maps":
+            return proctext.maps(text, lambda path: self._number(call, owner, path))
+        return _CONSTANTS[name]
+
+    def _number(self, call: Call, process: Process, path: bytes) -> tuple[int, int]:
+        times = self._times
+
+        def act(ours: bytes, how: int) -> int:
+            return times.look(process, call.tid, ours, how)
+
+        if self._places.at(call, process, AT_FDCWD, path, 0, act):
+            return 0, 0
+        number = times.number if times.file is None else times.file.number
+        return times.mount.minor, number
+
+
+_CONSTANTS = {
+    b"statm": proctext.STATM,
+    b"io": proctext.IO,
+    b"schedstat": proctext.SCHEDSTAT,
+}
+
+
+def _hand_out(call: Call, text: bytes, flags: int) -> None:
+    """Answer the call with a descriptor from which `text` can be read."""
+    memory = os.memfd_create("proc", os.MFD_CLOEXEC)
+    try:
+        os.write(memory, text)
+        fd = os.open(f"self/fd/{memory}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            call.answer_with(fd, flags & os.O_CLOEXEC)
+        except OSError as error:
+            call.fail(error.errno or errno.EMFILE)
+        finally:
+            os.close(fd)
+    finally:
+        os.close(memory)

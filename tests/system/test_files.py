@@ -1,0 +1,232 @@
+"""Files: times, numbers, sizes and order do not come from the host.
+
+Each script runs twice under nsbuild in different directories and at different times and must print
+the same; bare it must not (see harness). What must not differ from the kernel is in
+test_file_calls.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.system.capabilities import needs_tools
+from tests.system.harness import EPOCH, Runner, next_second
+
+SHOW = "stat -c '%n %i %d %s %b %B %h %f %x|%y|%z|%w'"
+
+SCRIPTS = {
+    "write": f"echo a >a; echo b >>a; {SHOW} a .",
+    "create-order": f"for i in c a b; do echo $i >$i; done; ls -fi; {SHOW} *",
+    "many": "mkdir d; (cd d; seq 300 | xargs touch); ls -fi d | sha256sum; ls -lid d",
+    "rename": f"echo a >a; mv a b; {SHOW} b .; echo c >c; mv c b; {SHOW} b .",
+    "exchange": f"echo a >a; echo b >b; /usr/bin/python3 -c '{{}}'; {SHOW} a b .".format(
+        'import ctypes; ctypes.CDLL(None).renameat2(-100, b"a", -100, b"b", 2)'
+    ),
+    "link": f"echo a >a; ln a b; {SHOW} a b .; rm a; {SHOW} b .",
+    "symlink": f"ln -s a b; {SHOW} b .; ln -s nowhere c; echo d >c; {SHOW} nowhere c",
+    "mkdir-rmdir": f"mkdir -p d/e; {SHOW} . d d/e; rmdir d/e; {SHOW} d",
+    "mknod": f"mkfifo p; {SHOW} p .",
+    "chmod": f"echo a >a; chmod 700 a; {SHOW} a; chown $(id -u) a; {SHOW} a",
+    "touch-now": f"echo a >a; touch a; {SHOW} a; touch -a a; {SHOW} a; touch -m a; {SHOW} a",
+    "touch-explicit": f"echo a >a; touch -d 2001-02-03T04:05:06.789 a; {SHOW} a; echo b >>a; "
+    f"{SHOW} a",
+    "copy-times": f"echo a >a; touch -d 2001-02-03 a; cp -p a b; {SHOW} b; cp a c; {SHOW} c",
+    "truncate": f"echo a >a; truncate -s 100k a; {SHOW} a; truncate -s 0 a; {SHOW} a",
+    "open-file": f"exec 3>a; {SHOW} a; date; echo a >&3; {SHOW} a; echo b >&3; {SHOW} a",
+    "read-write": f"echo a >a; exec 3<>a; {SHOW} a; echo b >&3; {SHOW} a",
+    "tmpfile": "/usr/bin/python3 -c '{}'".format(
+        'import os; fd = os.open(".", os.O_TMPFILE | os.O_RDWR); os.write(fd, b"a"); '
+        's = os.fstat(fd); print(s); os.link(f"/proc/self/fd/{fd}", "a", '
+        'src_dir_fd=fd, follow_symlinks=True); print(os.stat("a"), os.stat("."))'
+    ),
+    "mmap": "/usr/bin/python3 -c '{}'; {}".format(
+        'import mmap; f = open("a", "w+b"); f.truncate(8192); '
+        "m = mmap.mmap(f.fileno(), 0); m[0] = 65; m.flush()",
+        f"{SHOW} a",
+    ),
+    "statx": '/usr/bin/python3 -c \'import os; print(os.stat("."), os.stat("/"))\'',
+    "pipe": "/usr/bin/python3 -c 'import os; r, w = os.pipe(); print(os.fstat(r), os.fstat(w))'",
+    "socket": f"/usr/bin/python3 -c '{{}}'; {SHOW} s".format(
+        'import os, socket; s = socket.socket(socket.AF_UNIX); s.bind("s"); '
+        "print(os.fstat(s.fileno()))"
+    ),
+    "memfd": "/usr/bin/python3 -c '{}'".format(
+        'import os; fd = os.memfd_create("a"); os.write(fd, b"a"); print(os.fstat(fd))'
+    ),
+    "stdin": "stat -L -c '%i %d %y' /dev/stdin </etc/passwd; echo a >a; stat -L - <a",
+    "proc": f"{SHOW} /proc /proc/self /proc/self/status /proc/1 /sys /sys/kernel /dev /dev/pts",
+    "tmp": f"cd /tmp; unset PWD OLDPWD; echo a >a; {SHOW} a .; mktemp -d; ls -lai --full-time",
+    "df": "df -k . / /tmp | tail -n +2 | awk '{print $2, $3, $4}'; stat -f -c '%i %l %T %b %c' . /",
+    "du": "dd if=/dev/zero of=a bs=1k count=10 2>/dev/null; truncate -s 1M b; "
+    "du -ak --time --time-style=full-iso; du -s",
+    "find": "mkdir -p b/c a; touch b/c/x a/y; find . -printf '%p %i %D %k %b %T@ %C@ %A@\n'",
+    "python": "echo 'x = 1' >m.py; /usr/bin/python3 -m compileall -q m.py; sha256sum __pycache__/*",
+    "make": "printf 'a: b\n\tcp b a\n' >Makefile; echo b >b; make; make; touch b; make; "
+    f"{SHOW} a b",
+    "children": f"(echo a >a); (echo b >b; {SHOW} a); sh -c 'echo c >c'; {SHOW} a b c",
+    "reused": f"for i in 1 2 3 4 5; do echo $i >x; stat -c %i x; rm x; done; echo y >y; {SHOW} y",
+}
+
+AS_USER = (
+    "proc-self",
+    "mounts",
+    "write",
+    "rename",
+    "touch-explicit",
+    "tmpfile",
+    "find",
+    "make",
+    "children",
+    "create-order",
+)
+
+
+@pytest.mark.parametrize(
+    ("ns", "name"),
+    [*(("root", name) for name in SCRIPTS), *(("user", name) for name in AS_USER)],
+    indirect=["ns"],
+)
+def test_script(ns: Runner, name: str) -> None:
+    ns.twice("sh", "-c", SCRIPTS[name]).ok()
+
+
+def lines(runner: Runner, script: str, cwd: Path | None = None) -> list[str]:
+    return runner.exec("sh", "-c", script, cwd=cwd).ok().lines
+
+
+def test_an_input_is_never_later_than_the_epoch(ns: Runner) -> None:
+    cwd = ns.directory()
+    for name, when in (("old", 1_000_000_000), ("new", EPOCH + 5)):
+        (cwd / name).write_text("")
+        os.utime(cwd / name, (when, when))
+    assert lines(ns, "stat -c %Y%Z old new", cwd) == [
+        "10000000001000000000",
+        f"{EPOCH}{EPOCH}",
+    ]
+    assert lines(ns, "stat -c %Y old new", cwd)[0] == "1000000000"
+
+
+def test_what_is_written_is_later_than_what_was_read(ns: Runner) -> None:
+    """Each step of a chain sees the one before as older, and none as of the future."""
+    steps = "echo a >0; for i in 1 2 3 4 5; do cat $((i-1)) >$i; done; ls -tr; date +%s"
+    *order, now = lines(ns, f"{steps}; find . -type f -newermt @$(date +%s)")
+    assert order == ["0", "1", "2", "3", "4", "5"]
+    assert int(now) > EPOCH
+
+
+def test_a_reader_moves_up_to_what_it_sees(ns: Runner) -> None:
+    """A sibling wrote later than our own clock shows; having seen that, we are not before it."""
+    script = (
+        "(for i in 1 2 3 4 5 6 7 8 9; do date >/dev/null; done; echo a >a) & wait; "
+        "sh -c 'test a -ot /nowhere; stat -c %Y a; date +%s'"
+    )
+    written, now = map(int, lines(ns, script))
+    assert now > written
+
+
+def test_a_written_file_keeps_its_virtual_time_on_disk(ns: Runner) -> None:
+    cwd = ns.directory()
+    script = (
+        "echo a >a; mkdir d; echo b >d/b; ln -s x l; touch -d 2001-02-03T04:05:06Z e; mv a f; "
+        "for i in 1 2 3; do echo $i >$i; done; echo more >>1; stat -c '%n %Y' 2; "
+        "exec 5>open; echo x >&5"
+    )
+    before = lines(ns, script, cwd)
+    found = {
+        str(path.relative_to(cwd)): os.lstat(path).st_mtime_ns / 1e9 for path in cwd.rglob("*")
+    }
+    assert before == [f"2 {found['2']:.0f}"]
+    assert found.pop("e") == 981173106
+    assert sorted(found) == ["1", "2", "3", "d", "d/b", "f", "l", "open"]
+    assert all(EPOCH <= when < EPOCH + 100 for when in found.values()), found
+    assert len(set(found.values())) >= 7, found
+    assert EPOCH <= cwd.stat().st_mtime < EPOCH + 100
+
+
+def test_a_file_of_the_callers_is_not_stamped(root: Runner) -> None:
+    """The command's output goes to a file of the caller's, who is outside."""
+    cwd = root.directory()
+    before = time.time() - 1
+    with open(cwd / "log", "wb") as log:
+        subprocess.run(
+            root.command("exec", "/", "sh", "-c", "echo a; stat -c %Y log"),
+            stdout=log,
+            check=True,
+            cwd=cwd,
+            env=root.environment(),
+            timeout=60,
+        )
+    assert (cwd / "log").read_text() == f"a\n{EPOCH}\n"
+    assert (cwd / "log").stat().st_mtime >= before
+
+
+def test_numbers_agree_between_stat_and_readdir(ns: Runner) -> None:
+    script = (
+        "mkdir d; touch d/a d/b; ln d/a d/c; cd d; "
+        "for f in a b c; do stat -c '%i %n' $f; done; ls -fi1 | grep '[abc]$'"
+    )
+    shown = [line.split() for line in lines(ns, script)]
+    assert sorted(shown[:3]) == sorted(shown[3:])
+    numbers = {name: number for number, name in shown[:3]}
+    assert numbers["a"] == numbers["c"] != numbers["b"]
+
+
+def test_a_directory_is_sorted_by_bytes_wherever_it_is(ns: Runner) -> None:
+    names = ["Z", "a", "b", "\udcff", ".x", "10", "9", "ä"]
+    code = (
+        "import os; "
+        f"[open(os.fsencode(n), 'w').close() for n in {names!r}]; "
+        "print([os.fsencode(e) for e in os.listdir('.')])"
+    )
+    outcome = ns.exec("/usr/bin/python3", "-X", "utf8", "-c", code).ok()
+    assert outcome.text.strip() == repr(sorted(map(os.fsencode, names)))
+
+
+def test_a_directory_of_100000_entries(root: Runner) -> None:
+    code = (
+        "import os; os.mkdir('d')\n"
+        "for i in range(100_000): os.close(os.open(f'd/{i}', os.O_CREAT | os.O_WRONLY))\n"
+        "names = os.listdir('d'); print(len(names), names == sorted(names))\n"
+        "import shutil; shutil.rmtree('d'); print(os.path.exists('d'))"
+    )
+    outcome = root.exec("/usr/bin/python3", "-c", code, timeout=120).ok()
+    assert outcome.text.split() == ["100000", "True", "False"]
+
+
+@pytest.mark.parametrize("place", ["/dev/shm", "/var/tmp"])
+def test_the_host_file_system_does_not_show(root: Runner, tmp_path: Path, place: str) -> None:
+    """The same tree on tmpfs and on a disk, made in another order, at another time."""
+    script = (
+        f"echo new >new; {SHOW} . * d/*; ls -i1; ls -fi d; du -ak; df -k . | tail -1 | cut -c20-50"
+    )
+    seen = []
+    for order, where in ((("a", "d", "b"), place), (("b", "a", "d"), str(root.directory()))):
+        cwd = Path(where) / f"nsbuild-test-{os.getpid()}"
+        cwd.mkdir()
+        try:
+            for name in order:
+                if name == "d":
+                    (cwd / "d").mkdir()
+                    (cwd / "d" / "x").write_text("x" * 5000)
+                else:
+                    (cwd / name).write_text(name)
+            seen.append(lines(root, script, cwd))
+        finally:
+            subprocess.run(["rm", "-rf", cwd], check=True)
+        next_second(time.time())
+    assert seen[0] == seen[1]
+
+
+def test_git_sees_a_clean_tree(ns: Runner) -> None:
+    needs_tools("git")
+    script = (
+        "export HOME=/tmp; git init -q .; git config user.email a@b; git config user.name a; "
+        "echo a >a; git add a; git commit -qm a; git status --porcelain; git diff-files; "
+        "echo b >a; git status --porcelain; git commit -qam b; git diff-files; git rev-parse HEAD"
+    )
+    ns.twice("sh", "-c", script).ok()

@@ -1,0 +1,78 @@
+"""Texts of /proc/PID: what is replaced, and that everything else stays."""
+
+from __future__ import annotations
+
+from nsbuild.determinism import proctext
+
+STATUS = b"Name:\ta\nState:\tS (sleeping)\nVmRSS:\t    1 kB\nThreads:\t1\nCpus_allowed_list:\t3\n"
+
+
+def test_status() -> None:
+    shown = proctext.status(STATUS, own=True).splitlines()
+    assert shown == [
+        b"Name:\ta",
+        b"State:\tR (running)",
+        b"VmRSS:\t    4096 kB",
+        b"Threads:\t1",
+        b"Cpus_allowed_list:\t0",
+    ]
+    assert proctext.status(STATUS, own=False).splitlines()[1] == b"State:\tS (sleeping)"
+
+
+def test_stat_keeps_who_the_process_is() -> None:
+    """A command's name may hold anything, brackets too."""
+    numbers = b" ".join(b"%d" % (1000 + place) for place in range(4, 53))
+    text = b"7 (a) b) c) S " + numbers + b"\n"
+    head, _, rest = proctext.stat(text, True, 12, 34).rpartition(b") ")
+    fields = rest.split()
+    assert head == b"7 (a) b) c"
+    assert fields[0] == b"R"
+    assert fields[1:4] == [b"1004", b"1005", b"1006"]
+    assert (fields[11], fields[13]) == (b"12", b"34")
+    assert (fields[19], fields[36]) == (b"0", b"0")
+    assert len(fields) == 50
+
+
+MOUNTINFO = (
+    b"512 400 0:51 / / rw,relatime shared:3 - overlay overlay rw,lowerdir=/host\n"
+    b"530 512 254:1 /home/me/x /tmp/a\\040b rw,nosuid master:1 - ext4 /dev/vda rw,discard\n"
+    b"531 512 0:5 / /proc rw - proc proc rw\n"
+)
+
+
+def test_mountinfo_has_nothing_of_the_hosts() -> None:
+    assert proctext.mountinfo(MOUNTINFO, lambda number: number * 2).splitlines() == [
+        b"1 1 8:1024 / / rw,relatime - ext4 /dev/root rw",
+        b"2 1 8:1060 / /tmp/a\\040b rw,nosuid - ext4 /dev/root rw",
+        b"3 1 8:1062 / /proc rw - proc proc rw",
+    ]
+
+
+def test_mounts() -> None:
+    text = b"/dev/vda / xfs rw,relatime,attr2,inode64 0 0\nproc /proc proc rw 0 0\n"
+    assert proctext.mounts(text) == (b"/dev/root / ext4 rw,relatime 0 0\nproc /proc proc rw 0 0\n")
+
+
+def test_mountstats() -> None:
+    text = (
+        b"device /dev/vda mounted on / with fstype ext4\n"
+        b"device host:/x mounted on /mnt with fstype nfs4 statvers=1.1\n\tage: 12\n"
+    )
+    assert proctext.mountstats(text).splitlines() == [
+        b"device /dev/root mounted on / with fstype ext4",
+        b"device host:/x mounted on /mnt with fstype nfs4",
+    ]
+
+
+def test_maps_are_numbered_as_stat_shows_the_files() -> None:
+    text = (
+        b"1000-2000 r-xp 00000000 fe:01 1234                       /usr/bin/a b\n"
+        b"3000-4000 rw-p 00000000 00:00 0 \n"
+        b"5000-6000 rw-p 00000000 00:00 0                          [stack]\n"
+    )
+    shown = proctext.maps(text, lambda path: (16, len(path))).splitlines()
+    assert [line.split(None, 5)[3:] for line in shown] == [
+        [b"08:00010", b"12", b"/usr/bin/a b"],
+        [b"00:00", b"0"],
+        [b"00:00", b"0", b"[stack]"],
+    ]
