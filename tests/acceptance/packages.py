@@ -60,8 +60,7 @@ class Package(NamedTuple):
 
 JQ = f"autoreconf -fi && CFLAGS=-O2 {CONFIGURE.replace('--prefix', '--disable-docs --prefix')}"
 LUA = 'make linux && make install INSTALL_TOP="$top/dest/usr"'
-PACKONE_CPU = ("taskset", "-c", "0")
-AGES = (
+PACKAGES = (
     Package("hello"),
     Package("sed", nocheck=True),
     Package("gzip", kind="-B", nocheck=True),
@@ -105,11 +104,12 @@ Each package was built twice bare and twice under nsbuild, both from Debian's so
 DESTDIR`, without SOURCE_DATE_EPOCH, and the result in a plain `tar`. The bare builds lay under the
 same path on one CPU. Those under nsbuild lay on a disk and in a tmpfs, under different paths of the
 host that were `/build` inside, and the second had a busy process on each CPU beside it. The source
-files were of different ages in each build of a pair. `make packages` repeats it and writes this page.
+files were of different ages in each build of a pair. `make packages` repeats it all and writes this
+page.
 
 A build may not start before its sources were packed: what `tar` unpacks keeps its time, and
-`configure` calls a clock insane that is behind. So each was given `--epoch`, the day after the newest
-file in its archives.
+`configure` calls a clock insane that is behind. So each was given as `--epoch` the day after the
+newest file in its archives.
 
 Build options: `-B` leaves documentation out that would need TeX or a compiler for another system,
 and nocheck a long test suite. The numbers say how many artifacts of the two builds were equal, bit
@@ -334,11 +334,11 @@ def main() -> int:
     """Build what is asked for and print it; the exit status says whether all is equal inside."""
     parser = argparse.ArgumentParser(prog="packages", description=__doc__.partition("\n")[0])
     parser.add_argument("--write", type=Path, help="write the page for the documentation here")
-    parser.add_argument(
-        "package", nargs="*", choices=[p.name for p in PACKAGES], metavar="PACKAGE", default=[]
-    )
+    parser.add_argument("package", nargs="*", help="default: all of them")
     asked = parser.parse_args()
     chosen = [p for p in PACKAGES if p.name in asked.package or not asked.package]
+    if unknown := set(asked.package) - {p.name for p in chosen}:
+        parser.error(f"not one of these packages: {', '.join(sorted(unknown))}")
     results = []
     failed = False
     for package in chosen:
