@@ -8,14 +8,12 @@ from __future__ import annotations
 import errno
 import os
 
-from nsbuild.container.inside import INERT, Rootfs, attach_clone
+from nsbuild.container.inside import INERT, Rootfs
 from nsbuild.container.operations import Operation
 from nsbuild.kernel.mount import (
     AT_EMPTY_PATH,
-    AT_FDCWD,
     MOUNT_ATTR_NOEXEC,
     MOUNT_ATTR_NOSUID,
-    MOUNT_ATTR_RDONLY,
     OPEN_TREE_CLONE,
     RESOLVE_NO_SYMLINKS,
     new_mount,
@@ -98,41 +96,6 @@ class MountProc(Mount):
                 "--security-opt unmask=ALL or --privileged"
             )
         return super().hint(error)
-
-
-class MountSys(Mount):
-    """A fresh read-only /sys, or the host's where the kernel refuses one.
-
-    It refuses unless our user namespace owns the network namespace, and where the surrounding
-    /sys is partly hidden. `hidden` are the mounts below the host's /sys, which then come along and
-    are covered.
-    """
-
-    __slots__ = ("fresh", "hidden")
-
-    def __init__(self, root: Rootfs, fresh: bool, hidden: tuple[str, ...]) -> None:
-        super().__init__(root, "sysfs", "/sys", {}, INERT | MOUNT_ATTR_RDONLY, ordinary=True)
-        self.fresh = fresh
-        self.hidden = hidden
-
-    def describe(self) -> str:
-        if self.fresh:
-            return "mount sysfs on /sys (read-only; the host's where the kernel refuses a new one)"
-        return "bind the host's /sys on /sys (read-only)"
-
-    def act(self) -> None:
-        if self.fresh:
-            try:
-                super().act()
-            except PermissionError:
-                pass
-            else:
-                return
-        # Recursive, because mounts inherited from the host are locked together: a bind that would
-        # show what lies below one is refused.
-        attach_clone(self.root, AT_FDCWD, "/sys", "/sys", self.attributes, recursive=True)
-        for path in self.hidden:
-            self.root.attach_staged("empty", path)
 
 
 class MountDevpts(Mount):

@@ -22,6 +22,7 @@ from nsbuild.kernel.mount import (
     OPEN_TREE_CLONE,
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
     mount_setattr,
     move_mount,
     open_tree,
@@ -86,9 +87,32 @@ class Rootfs:
         finally:
             os.close(fd)
 
-    def attach_staged(self, name: str, path: str) -> None:
-        """Mount `name` of the staging directory on `path`, read-only."""
-        attach_clone(self, self.staging_fd, name, path, MOUNT_ATTR_RDONLY | INERT)
+    def stage_directory(self, top: str, files: dict[str, str]) -> None:
+        """Make the directory `top` in the staging directory, with read-only files by their texts.
+
+        A name that ends in "/" is a directory of its own.
+        """
+        made: set[str] = set()
+        for name, text in files.items():
+            directory, _, last = name.rpartition("/")
+            self._stage_parents(f"{top}/{directory}" if directory else top, made)
+            if last:
+                self.stage_file(f"{top}/{name}", text)
+
+    def _stage_parents(self, path: str, made: set[str]) -> None:
+        if path and path not in made:
+            self._stage_parents(path.rpartition("/")[0], made)
+            os.mkdir(path, 0o755, dir_fd=self.staging_fd)
+            made.add(path)
+
+    def attach_staged(self, name: str, path: str, ordinary: bool = False) -> None:
+        """Mount `name` of the staging directory on `path`, read-only.
+
+        With `ordinary` no component of `path` may be a symbolic link.
+        """
+        limits = RESOLVE_NO_SYMLINKS if ordinary else 0
+        attributes = MOUNT_ATTR_RDONLY | INERT
+        attach_clone(self, self.staging_fd, name, path, attributes, resolve=limits)
 
 
 def attach_clone(
@@ -99,6 +123,7 @@ def attach_clone(
     attributes: int = 0,
     recursive: bool = False,
     create: str = "",
+    resolve: int = 0,
 ) -> None:
     """Bind `source`, relative to `dirfd`, on `target` inside the root, with MOUNT_ATTR_ flags.
 
@@ -110,7 +135,7 @@ def attach_clone(
     try:
         if attributes:
             mount_setattr(tree, "", AT_EMPTY_PATH | depth, attributes)
-        root.attach(tree, target, create)
+        root.attach(tree, target, create, resolve)
     finally:
         os.close(tree)
 

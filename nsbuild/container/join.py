@@ -21,8 +21,12 @@ JOINED = ("user", "mnt")
 """The namespaces that init hands over for it, in this order; names as in /proc/PID/ns."""
 
 
-def join(users: int, mounts: int) -> None:
-    """Enter the container's namespaces, closing their descriptors; raises NsbuildError."""
+def join(users: int, mounts: int) -> int:
+    """Enter the container's namespaces, closing their descriptors; raises NsbuildError.
+
+    Returns the inode of the user namespace.
+    """
+    inode = os.fstat(users).st_ino
     try:
         proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if os.geteuid() != 0:
@@ -37,3 +41,4 @@ def join(users: int, mounts: int) -> None:
         raise NsbuildError.from_os("cannot join the container's file system", error) from error
     for fd in (users, mounts, proc):
         os.close(fd)
+    return inode

@@ -112,7 +112,7 @@ class Container:
             )
         bound = prepared.spec.scheduling.spin_bound
         spin = SpinGuard(int(ready.data[1:]), bound, GUEST_PRIORITY) if fifo else None
-        join(*ready.fds[1:3])
+        users = join(*ready.fds[1:3])
         parts = Parts(
             listener,
             ready.fds[0],
@@ -124,6 +124,7 @@ class Container:
             patch,
             spin,
             start,
+            users,
             os.fsencode(prepared.spec.root.writable_cwd or ""),
         )
         supervisor = Supervisor(prepared.spec.rules, parts, prepared.trace)

@@ -102,27 +102,22 @@ def stat(boot_time: int) -> str:
 
 
 def machine_files(identity: Identity, boot_time: int, host_cpuinfo: str) -> dict[str, str]:
-    """The constant files below /proc: absolute paths and their texts.
+    """The constant files at the top of /proc that say who the machine is: names and texts.
 
-    Host and domain name are absent because the UTS namespace answers them.
+    Host and domain name are absent because the UTS namespace answers them; `sysctls` has the rest.
     """
     # Linux prints "(builder@host) (compiler)" between release and version; tools cut by fields.
     version = (
         f"Linux version {identity.release} (nsbuild@{identity.hostname}) (gcc) {identity.version}\n"
     )
     return {
-        "/proc/cpuinfo": cpuinfo(host_cpuinfo),
-        "/proc/stat": stat(boot_time),
-        "/proc/uptime": "0.00 0.00\n",
-        "/proc/loadavg": "0.00 0.00 0.00 1/1 2\n",
-        "/proc/version": version,
-        "/proc/cmdline": "BOOT_IMAGE=/vmlinuz root=/dev/root ro\n",
-        "/proc/sys/kernel/osrelease": f"{identity.release}\n",
-        "/proc/sys/kernel/version": f"{identity.version}\n",
-        "/proc/sys/kernel/random/boot_id": f"{identity.boot_id}\n",
-        "/proc/sys/kernel/random/entropy_avail": "256\n",
-        "/proc/sys/kernel/random/poolsize": "256\n",
-        # Memory and disk sizes (meminfo, vmstat, zoneinfo, swaps, partitions, ...) belong here.
+        "cpuinfo": cpuinfo(host_cpuinfo),
+        "stat": stat(boot_time),
+        # Covered by the served one where there is FUSE.
+        "uptime": "0.00 0.00\n",
+        "loadavg": "0.00 0.00 0.00 1/1 2\n",
+        "version": version,
+        "cmdline": "BOOT_IMAGE=/vmlinuz root=/dev/root ro\n",
     }
 
 

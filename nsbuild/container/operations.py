@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from nsbuild.container.inside import INERT, Rootfs, attach_clone, attach_on_host
+from nsbuild.container.inside import Rootfs, attach_clone, attach_on_host
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.mount import (
     AT_EMPTY_PATH,
@@ -18,7 +18,6 @@ from nsbuild.kernel.mount import (
     AT_RECURSIVE,
     MNT_DETACH,
     MOUNT_ATTR_NODEV,
-    MOUNT_ATTR_NOEXEC,
     MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
     MS_PRIVATE,
@@ -227,47 +226,6 @@ class Symlink(Operation):
             os.close(parent)
 
 
-class ReadOnly(Operation):
-    """Bind a path inside the root on itself, read-only."""
-
-    __slots__ = ("path",)
-
-    def __init__(self, root: Rootfs, path: str) -> None:
-        super().__init__(root)
-        self.path = path
-
-    def describe(self) -> str:
-        return f"make {self.path} read-only"
-
-    def act(self) -> None:
-        fd = self.root.open(self.path)
-        try:
-            attach_clone(self.root, fd, "", self.path, MOUNT_ATTR_RDONLY | INERT)
-        finally:
-            os.close(fd)
-
-
-class MaskPath(Operation):
-    """Cover a path inside the root with an empty directory or the null device."""
-
-    __slots__ = ("directory", "path")
-
-    def __init__(self, root: Rootfs, path: str, directory: bool) -> None:
-        super().__init__(root)
-        self.path = path
-        self.directory = directory
-
-    def describe(self) -> str:
-        return f"mask {self.path}"
-
-    def act(self) -> None:
-        if self.directory:
-            self.root.attach_staged("empty", self.path)
-        else:
-            attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
-            attach_clone(self.root, AT_FDCWD, "/dev/null", self.path, attributes)
-
-
 class WriteConstant(Operation):
     """Put a constant read-only file over a file inside the root.
 
@@ -293,37 +251,6 @@ class WriteConstant(Operation):
         except (FileNotFoundError, NotADirectoryError):
             if not self.optional:
                 raise
-
-
-class WriteConstants(Operation):
-    """Put a directory of constant files over a directory inside the root."""
-
-    __slots__ = ("files", "path")
-
-    def __init__(self, root: Rootfs, path: str, files: dict[str, str]) -> None:
-        super().__init__(root)
-        self.path = path
-        self.files = files
-
-    def describe(self) -> str:
-        return f"put {len(self.files)} constant files over {self.path}"
-
-    def act(self) -> None:
-        top = self.root.staged_name("directory")
-        made: set[str] = set()
-        for name, text in self.files.items():
-            parts = [top, *name.split("/")[:-1]]
-            for depth in range(1, len(parts) + 1):
-                directory = "/".join(parts[:depth])
-                if directory not in made:
-                    os.mkdir(directory, 0o755, dir_fd=self.root.staging_fd)
-                    made.add(directory)
-            self.root.stage_file(f"{top}/{name}", text)
-        try:
-            self.root.attach_staged(top, self.path)
-        except FileNotFoundError:
-            # A host whose /sys has no processors has none to hide.
-            return
 
 
 class Bind(Operation):

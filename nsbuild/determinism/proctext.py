@@ -53,10 +53,12 @@ _CONSTANT = {
     _VSIZE: b"8388608",
     _RSS: b"1024",
     _RSSLIM: b"18446744073709551615",
-    # Stack and instruction pointers, wait channel, swapped pages.
-    **dict.fromkeys((26, 27, 32, 33, 34), b"0"),
+    # Start of the stack, stack and instruction pointers, wait channel, swapped pages.
+    **dict.fromkeys((25, 26, 27, 32, 33, 34), b"0"),
     # Processor, real-time priority, policy, block I/O delay, guest times.
     **dict.fromkeys((36, 37, 38, 39, 40, 41), b"0"),
+    # Addresses of arguments and environment, which lie where their length puts them.
+    **dict.fromkeys((45, 46, 47, 48), b"0"),
 }
 """Fields of /proc/PID/stat, counted from 0 behind the command's name."""
 

@@ -80,7 +80,7 @@ class FileTimes:
     ) -> None:
         self.table = FileTable()
         self.devices = devices
-        self._served = served
+        self.served = served
         self.pending: list[Pending] = []
         self.dirty: dict[File, bytes] = {}
         self._start = start
@@ -98,12 +98,15 @@ class FileTimes:
         """
         values = statx(AT_FDCWD, path, flags)
         if isinstance(values, int):
-            return values if values != errno.EACCES else self._look_at_served(path, flags)
+            return values if values != errno.EACCES else self._look_at_served(path_of(path, flags))
         self.values = values
         mount = self.mount = self.devices.mount(values[23], tid)
         if mount.transient:
+            name = path_of(path, flags)
+            if name in self.served:
+                return self._look_at_served(name)
             self.file = None
-            self.number = file_number(path_of(path, flags))
+            self.number = file_number(name)
             return 0
         key = (values[7], values[21], values[22])
         born = values[13] * NSEC + values[14]
@@ -116,14 +119,13 @@ class FileTimes:
             self._take_notice(file, mtime, path, flags)
         return 0
 
-    def _look_at_served(self, path: bytes, flags: int) -> int:
-        """One of the files that the supervisor serves itself; EACCES if it is another.
+    def _look_at_served(self, name: bytes) -> int:
+        """One of the files that the supervisor serves itself; EACCES if `name` is another.
 
         Only who lives in the container's user namespace may ask a FUSE file system that was mounted
         there, and we could only wait for ourselves.
         """
-        name = path_of(path, flags)
-        shape = self._served.get(name)
+        shape = self.served.get(name)
         if shape is None:
             return errno.EACCES
         mode, *rdev = shape

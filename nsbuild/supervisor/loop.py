@@ -31,6 +31,7 @@ from .answers.place import PlaceCalls
 from .answers.procfiles import UptimeFile, UuidFile
 from .answers.procself import ProcSelf
 from .answers.random import Random, RandomDevice
+from .answers.sockets import Sockets
 from .answers.stat import Stat
 from .answers.time import Time
 from .answers.write import Write
@@ -42,6 +43,7 @@ from .fusefile import Content, FuseFile, Unmounted
 from .initlink import EVENT_EXIT, InitGone, InitLink, receive_event
 from .initpriority import InitPriority
 from .listener import Call, Listener
+from .memory import MemoryClosedError
 from .places import Places
 from .processes import Process, ProcessTable
 from .spin import CHECK_SECONDS, SpinGuard
@@ -75,6 +77,8 @@ class Parts(NamedTuple):
     """None without SCHED_FIFO, under which alone a spinner keeps the others from running."""
     start: int
     """Real time in nanoseconds from which what the kernel stamps is the container's doing."""
+    users: int
+    """The inode of the container's user namespace."""
     workdir: bytes
     """The mount point that counts as the working directory; empty for none."""
 
@@ -149,12 +153,13 @@ class Supervisor:
             self.epoll.register(fd, select.EPOLLIN)
 
     def _collect_handlers(self, rules: Rules, devices: Devices) -> dict[int, Handler]:
-        places = Places()
+        places = Places(self.parts.users)
         write = Write(places, self.times)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         return {
             **Time(self.table.by_vpid.get).handlers(),
             **Random().handlers(),
+            **Sockets().handlers(),
             **machine.handlers(),
             **Stat(places, self.times).handlers(),
             **write.handlers(),
@@ -297,7 +302,15 @@ class Supervisor:
                 f"the profile notifies system call {call.nr}, which nothing answers",
                 "use SCMP_ACT_NOTIFY only for the calls that the default profile notifies",
             )
-        handler(call, process)
+        try:
+            handler(call, process)
+        except MemoryClosedError:
+            self._refuse(
+                call,
+                process,
+                "its memory cannot be changed, so its clock would be real; "
+                "make its file readable, or run as root",
+            )
         if self.trace.enabled:
             self.trace.call(process.name, process.vpid, call)
 
@@ -314,12 +327,7 @@ class Supervisor:
     def _arch_prctl(self, call: Call, process: Process) -> None:
         if call.args[0] & 0xFFFFFFFF == ARCH_SET_FS:
             if not self.exec_hook.run(call, process):
-                self._refuse(
-                    call,
-                    process,
-                    "its memory cannot be changed, so its clock would be real; "
-                    "make its file readable, or run as root",
-                )
+                raise MemoryClosedError
         else:
             call.resume()
 

@@ -30,6 +30,13 @@ def out_of_descriptors(error: OSError) -> None:
         ) from error
 
 
+class MemoryClosedError(Exception):
+    """The kernel keeps the memory of a live guest process from us, so it cannot be answered.
+
+    It is for a program that an unprivileged supervisor's user may not read (mode 0711).
+    """
+
+
 class Memory:
     """The memory of one process. `cached` tells whether the descriptor may be kept."""
 
@@ -54,6 +61,8 @@ class Memory:
             # the process is inside; init, as root there, may open it.
             fd = call.listener.open_inside(call.vpid, "mem")
             if fd < 0:
+                if call.valid():
+                    raise MemoryClosedError from None
                 return -1
         except OSError as error:
             out_of_descriptors(error)

@@ -70,11 +70,14 @@ PLAIN = Place(-1, -1, 0, 0, (), True)
 
 
 class Places:
-    """Finds and takes on the places of processes."""
+    """Finds and takes on the places of processes.
 
-    def __init__(self) -> None:
+    `users` is the inode of the container's user namespace, whose root may do as it likes.
+    """
+
+    def __init__(self, users: int) -> None:
         self._namespace = os.open("self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        self._users = os.stat("self/ns/user").st_ino
+        self._users = users
         self._host_proc = os.open(".", os.O_PATH | os.O_CLOEXEC)
         self._root = os.open("/", os.O_PATH | os.O_CLOEXEC)
         self._root_key = _root_key(b"/")

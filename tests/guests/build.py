@@ -18,7 +18,10 @@ from pathlib import Path
 SOURCES = Path(__file__).resolve().parent
 CACHE = SOURCES.parent.parent / ".cache"
 
-DYNAMIC = "clocks vdso random cpu timecalls sleeps processes storm int80 listener threadfork hammer"
+DYNAMIC = (
+    "clocks vdso random cpu timecalls sleeps processes storm int80 listener threadfork hammer "
+    "kernelids"
+)
 """Guests built with the host's libc, by name."""
 STATIC = "clocks vdso random timecalls sleeps processes storm early"
 """Guests also built static, as NAME-static, and with musl, as NAME-musl."""

@@ -60,6 +60,11 @@ SCRIPTS = {
     ),
     "stdin": "stat -L -c '%i %d %y' /dev/stdin </etc/passwd; echo a >a; stat -L - <a",
     "proc": f"{SHOW} /proc /proc/self /proc/self/status /proc/1 /sys /sys/kernel /dev /dev/pts",
+    "proc-self": "cat /proc/self/stat /proc/self/status /proc/self/statm /proc/self/io; "
+    "cat /proc/thread-self/schedstat /proc/$$/stat; grep Cpus /proc/self/status",
+    "mounts": "cd /; sed -E 's,[^ ]*nsbuild-tests[^ ]*,CWD,' /proc/self/mountinfo /etc/mtab "
+    "/proc/self/mountstats; df -T | sed 's,[^ ]*nsbuild-tests.*,CWD,'",
+    "maps": "cat /proc/self/maps",
     "tmp": f"cd /tmp; unset PWD OLDPWD; echo a >a; {SHOW} a .; mktemp -d; ls -lai --full-time",
     "df": "df -k . / /tmp | tail -n +2 | awk '{print $2, $3, $4}'; stat -f -c '%i %l %T %b %c' . /",
     "du": "dd if=/dev/zero of=a bs=1k count=10 2>/dev/null; truncate -s 1M b; "

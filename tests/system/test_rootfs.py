@@ -34,7 +34,6 @@ def test_mounts_are_the_planned_ones(box: Box) -> None:
         "/",
         "/proc",
         "/sys",
-        "/sys/devices/system/cpu",
         "/dev",
         "/dev/pts",
         "/dev/shm",
@@ -251,18 +250,40 @@ def test_the_kernel_s_own_settings_are_out_of_reach(box: Box) -> None:
         return outcome(lambda: os.open(path, os.O_WRONLY))
 
     def look(_: RootPlan) -> object:
-        kcore = os.path.exists("/proc/kcore") and os.stat("/proc/kcore").st_rdev != os.makedev(1, 3)
+        kcore = os.path.exists("/proc/kcore") and os.stat("/proc/kcore").st_size > 0
         return [
             write("/proc/sys/kernel/core_pattern"),
             write("/proc/sys/kernel/ns_last_pid"),
+            write("/proc/sys/kernel/hostname"),
             write("/sys/kernel/mm/transparent_hugepage/enabled"),
             kcore,
             Path("/proc/timer_list").read_text(),
         ]
 
-    # The host's root owns these files: as that user, nothing but the read-only mount stops a write.
+    # The host's root owns the name's file: as that user, only the read-only mount stops a write.
     why = "EACCES" if box.uid else "EROFS"
-    assert box.look(spec, look) == [why, "EROFS", why, False, ""]
+    assert box.look(spec, look) == ["EROFS", "EROFS", why, "EROFS", False, ""]
+
+
+def test_an_unknown_entry_of_proc_is_covered(box: Box) -> None:
+    """What this test's kernel has and no list names: by default it is empty, and cannot be written.
+
+    /proc itself is compared with the uncovered one that init keeps.
+    """
+    spec = RootSpec(str(box.target()))
+
+    def look(plan: RootPlan) -> object:
+        flags = os.O_RDONLY | os.O_DIRECTORY
+        bare = os.open(".", flags, dir_fd=plan.proc_fd)
+        names = [name for name in os.listdir(bare) if not name.isdigit()]
+        shown = []
+        for name in sorted(names):
+            same = os.lstat(name, dir_fd=bare).st_dev == os.lstat(f"/proc/{name}").st_dev
+            if same and not os.path.islink(f"/proc/{name}"):
+                shown.append(name)
+        return [shown, sorted(set(os.listdir("/proc"))) == sorted(set(os.listdir(bare)))]
+
+    assert box.look(spec, look) == [["sysvipc"], True]
 
 
 def test_init_keeps_the_way_to_choose_pids(box: Box) -> None:
@@ -343,22 +364,26 @@ def test_devices_work(box: Box) -> None:
     ]
 
 
-def test_sys_of_the_host_comes_read_only_and_without_its_mounts(box: Box) -> None:
+def test_network_of_the_host_with_its_settings_and_resolver(box: Box) -> None:
     root = box.target("etc")
     (root / "etc/resolv.conf").write_text("nameserver of-the-target\n")
+    setting = "/proc/sys/net/ipv4/tcp_mem"
 
     def look(_: RootPlan) -> object:
-        ours = [options for point, options, _ in points() if point.startswith("/sys")]
+        ours = [options for point, options, _ in points() if point.startswith(("/sys", "/proc/"))]
         return [
             all("ro" in options.split(",") for options in ours),
             os.listdir("/sys/fs/cgroup"),
-            Path("/sys/devices/system/cpu/online").read_text(),
+            os.listdir("/sys/class/net"),
             Path("/etc/resolv.conf").read_text(),
+            Path(setting).read_text(),
         ]
 
     found = as_list(box.look(RootSpec(str(root), network="host"), look))
-    assert found[:3] == [True, [], "0\n"]
+    assert found[:3] == [True, [], ["lo"]]
     assert found[3] == Path("/etc/resolv.conf").read_text() != "nameserver of-the-target\n"
+    alone = as_list(box.look(RootSpec(str(root)), look))
+    assert found[4] == Path(setting).read_text() != alone[4]
 
 
 def test_the_host_s_resolver_through_a_dangling_link(box: Box) -> None:

@@ -37,6 +37,8 @@ class PlaceCalls:
         """The caller is about to have another place."""
         process.place = None
         process.moving = call.tid
+        # The others are addresses, and those of the command's first process are by chance.
+        call.args = call.args[:1]
         call.resume()
 
     def mounts(self, call: Call, _process: Process) -> None:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 
 from nsbuild.determinism import proctext
-from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW, statx
 from nsbuild.kernel.process import read_whole
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
@@ -73,6 +73,9 @@ class ProcSelf:
         shown: list[bytes] = []
 
         def act(ours: bytes, how: int) -> int:
+            found = statx(AT_FDCWD, ours, how)
+            if isinstance(found, int):
+                return found
             text = self._text(call, process, ours, how)
             if text is not None:
                 shown.append(text)

@@ -31,7 +31,7 @@ from nsbuild.kernel.statfs import statfs
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.devices import DISK_MAJOR
-from nsbuild.supervisor.filetimes import BLOCK_SIZE, FileTimes, Seen
+from nsbuild.supervisor.filetimes import BLOCK_SIZE, FileTimes, Seen, path_of
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
 from nsbuild.supervisor.processes import Process
@@ -43,6 +43,10 @@ _DISKS = frozenset((0xEF53, 0x01021994, 0x794C7630, 0x9123683E, 0x58465342, 0xF2
 """ext4, tmpfs, overlayfs, btrfs, xfs, f2fs, zfs (linux/magic.h): a disk, whichever it is."""
 _DISK_BLOCKS, _DISK_FILES = 1 << 26, 1 << 24
 """256 GiB in blocks of 4096, of which half are free."""
+
+
+_SERVED = (EXT4_SUPER_MAGIC, *(0,) * 10, 0x102E)
+"""As STATFS has it, with ST_VALID, NOSUID, NODEV, NOEXEC and RELATIME (linux/statfs.h)."""
 
 
 class Memo(NamedTuple):
@@ -188,7 +192,7 @@ class Stat:
             return
         held: list[tuple[int, ...]] = []
         error = self._places.at(
-            call, process, AT_FDCWD, path, 0, lambda where, _: _statfs(where, held)
+            call, process, AT_FDCWD, path, 0, lambda where, _: self._statfs(where, held)
         )
         self._answer_statfs(call, process, error, held)
 
@@ -196,9 +200,18 @@ class Stat:
         """fstatfs(2)."""
         held: list[tuple[int, ...]] = []
         error = self._places.of_fd(
-            call, signed32(call.args[0]), lambda where, _: _statfs(where, held)
+            call, signed32(call.args[0]), lambda where, _: self._statfs(where, held)
         )
         self._answer_statfs(call, process, error, held)
+
+    def _statfs(self, where: bytes, held: list[tuple[int, ...]]) -> int:
+        try:
+            # A file system that we serve would wait for us to say how large it is.
+            served = path_of(where, 0) in self._times.served
+            held.append(_SERVED if served else statfs(where))
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
 
     def _answer_statfs(
         self, call: Call, process: Process, error: int, held: list[tuple[int, ...]]
@@ -258,14 +271,6 @@ def _pack_statx(seen: Seen) -> bytes:
         0,
         0,
     )
-
-
-def _statfs(where: bytes, held: list[tuple[int, ...]]) -> int:
-    try:
-        held.append(statfs(where))
-    except OSError as error:
-        return error.errno or errno.EIO
-    return 0
 
 
 def _pack_statfs(values: tuple[int, ...]) -> bytes:
