@@ -29,6 +29,7 @@ _FIRST = 3
 class File:
     """What is known of one inode.
 
+    `btime` is when it was made inside, None for an input, which shows the mtime it had at `first`.
     `mtime` is shown as long as the kernel's is `seen`; `written` and `changed` are the times of the
     last events that may have changed the content and have changed the inode, 0 for none; `own` says
     that `mtime` came from a virtual clock, so that who sees it moves up to it. `memo` is whatever
@@ -41,6 +42,7 @@ class File:
         "changed",
         "explicit",
         "explicit_atime",
+        "first",
         "identity",
         "memo",
         "mtime",
@@ -54,6 +56,7 @@ class File:
         self.number = number
         self.identity = identity
         self.btime: int | None = None
+        self.first: int | None = None
         self.mtime = 0
         self.atime: int | None = None
         self.seen = UNSEEN
@@ -69,6 +72,12 @@ class File:
         """The last change of content or inode; as mtime where there was none."""
         content = self.mtime if self.own else 0
         return max(self.changed, content) or self.mtime
+
+    @property
+    def birth(self) -> int:
+        """When it was made, as far as that is known; it stays the same for good."""
+        known = self.btime if self.btime is not None else self.first
+        return self.mtime if known is None else known
 
     def look(self, kernel_mtime: int, kernel_atime: int, start: int, epoch: int) -> int | None:
         """Take notice of the kernel's times; the stamp to put into the file, or None."""
@@ -87,6 +96,8 @@ class File:
             # At or after the start without an event: written by somebody outside, as the log that
             # a caller has redirected the command's output to.
             self.mtime, self.own = min(kernel_mtime, epoch), False
+            if self.seen == UNSEEN:
+                self.first = self.mtime
         self.seen = kernel_mtime
         return None
 

@@ -188,12 +188,12 @@ class FileTimes:
             mtime = atime = ctime = btime = self._epoch
             ahead = 0
         else:
-            number, mtime, ctime = file.number, file.mtime, file.ctime
-            if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK) and not file.own:
+            number, mtime, ctime, btime = file.number, file.mtime, file.ctime, file.birth
+            kept = file.own or file.btime is not None
+            if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK) and not kept:
                 # The kernel made it, at start-up or just now.
-                mtime = ctime = self._epoch
+                mtime = ctime = btime = self._epoch
             atime = mtime if file.atime is None else file.atime
-            btime = mtime if file.btime is None else file.btime
             ahead = max(mtime if file.own else 0, file.changed)
             process.clock.wall = max(process.clock.wall, ahead)
         return Seen(

@@ -1,0 +1,145 @@
+"""Draws the steps of tests/guests/filemachine.py, and lays out the files that they start with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.system.filetree import DIR, FILE, Node
+from tests.system.harness import EPOCH
+
+SECOND = 1_000_000_000
+Steps = list[list[Any]]
+
+INPUTS = {
+    "i": (10, 981173106 * SECOND + 7),
+    "j": (5000, (EPOCH + 100_000_000) * SECOND),
+    "h/k": (0, 1_000_000_000 * SECOND),
+    "h": (-1, 1_100_000_000 * SECOND),
+    ".": (-1, 1_200_000_000 * SECOND),
+}
+"""What is there before: size, -1 for a directory, and mtime, once later than the epoch (ns)."""
+
+_FILES = ["a", "b", "c", "d/a", "d/b", "d/e/a", "e/a", "h/k", "h/a", "i", "j"]
+_DIRS = ["d", "e", "d/e", "f"]
+_LINKS = ["s", "t", "d/s"]
+
+_file = st.sampled_from([*_FILES, *_FILES, *_LINKS, "d", "s/a"])
+_dir = st.sampled_from(_DIRS)
+_movable = st.sampled_from([*_FILES, *_DIRS, *_LINKS])
+_any = st.sampled_from([*_FILES, *_FILES, *_DIRS, *_LINKS, "h", ".", "s/a"])
+_size = st.sampled_from([0, 1, 10, 4096, 4097, 10_000])
+_slot = st.integers(0, 1)
+_time = st.sampled_from(
+    [
+        *("now", "omit", 0, 1_000_000_000 * SECOND + 123_456_789, EPOCH * SECOND),
+        *((EPOCH + 3) * SECOND, 2_100_000_000 * SECOND, -3 * SECOND + 1),
+    ]
+)
+_times = st.one_of(st.none(), st.lists(_time, min_size=2, max_size=2))
+
+
+def _step(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    return st.tuples(st.just(name), *arguments).map(list)
+
+
+_PLAIN = [
+    _step("write", _file, st.sampled_from(["w", "w", "a", "x", "r+"]), _size),
+    _step("write", _file, st.sampled_from(["w", "a"]), _size),
+    _step("open", _file),
+    _step("keep", _slot, _file),
+    _step("drop", _slot),
+    _step("fdwrite", _slot, st.sampled_from([1, 5000])),
+    _step("ftruncate", _slot, _size),
+    _step("truncate", _file, _size),
+    _step("copy", _file, _file, st.booleans()),
+    _step("read", _file),
+    _step("tmpfile", st.sampled_from([".", "d", "a"]), _file, _size),
+    _step("rename", _movable, _movable),
+    _step("rename", _file, _file),
+    _step("exchange", _movable, _movable),
+    _step("link", _movable, _file),
+    _step("symlink", st.sampled_from(["a", "d", "s", ".", "d/e", "i"]), st.sampled_from(_LINKS)),
+    _step("unlink", _movable),
+    _step("mkdir", _dir),
+    _step("mkdir", _dir),
+    _step("rmdir", _movable),
+    _step("chmod", _any, st.sampled_from([0o700, 0o711, 0o755])),
+    _step("utime", _any, st.booleans(), _times),
+    _step("futime", _slot, _times),
+    _step("date"),
+    _step("stat", _any),
+    _step("lstat", _any),
+    _step("statx", _any),
+    _step("fstat", _slot),
+    _step("fstatx", _slot),
+    _step("list", st.sampled_from([*_DIRS, "h", ".", "."])),
+]
+_plain = st.one_of(_PLAIN)
+_inner = st.lists(st.one_of(_plain, _step("chdir", _dir)), min_size=1, max_size=8)
+_processes = st.one_of(
+    _step("child", _inner),
+    _step("background", st.sampled_from(["p", "q"]), _inner),
+    _step("wait"),
+)
+STEPS = st.lists(st.one_of(*[_plain] * 6, _processes), min_size=5, max_size=40)
+
+WALK: Steps = [
+    *([name, path] for path in [".", *_FILES, *_DIRS, *_LINKS, "h"] for name in ("lstat", "statx")),
+    *(["list", path] for path in (".", *_DIRS, "h", "p", "q")),
+    ["date"],
+]
+"""Looks at everything."""
+
+
+def draw(count: int, fixed: bool) -> list[Steps]:
+    """`count` sequences; the same every time if `fixed`."""
+    drawn: list[Steps] = []
+
+    @settings(
+        max_examples=count,
+        derandomize=fixed,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(STEPS)
+    def collect(steps: Steps) -> None:
+        drawn.append(steps)
+
+    collect()
+    return drawn
+
+
+def lay_out(base: Path, owner: tuple[int, int]) -> None:
+    """Make the inputs in the new directory `base`."""
+    base.mkdir()
+    for name, (size, _) in reversed(INPUTS.items()):
+        if size >= 0:
+            (base / name).write_bytes(b"i" * size)
+        else:
+            (base / name).mkdir(exist_ok=True)
+    for name, (size, mtime) in INPUTS.items():
+        path = base / name
+        path.chmod(0o644 if size >= 0 else 0o755)
+        os.chown(path, *owner)
+        os.utime(path, ns=(mtime, mtime))
+
+
+def inputs() -> Node:
+    """The same for the model, as they are shown."""
+    nodes = {
+        name: Node(FILE if size >= 0 else DIR, 0o644 if size >= 0 else 0o755, max(size, 0), when)
+        for name, (size, mtime) in INPUTS.items()
+        for when in [min(mtime, EPOCH * SECOND)]
+    }
+    for name in INPUTS:
+        directory, _, last = name.rpartition("/")
+        if name != ".":
+            nodes[directory or "."].entries[last] = nodes[name]
+    return nodes["."]
