@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup apt demo test bench lint format man clean
+.PHONY: help setup apt demo test packages bench lint format man clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -13,12 +13,14 @@ STAMP := $(VENV)/.installed
 MAN_PAGES := $(patsubst docs/man/%.md,.cache/man/%,$(wildcard docs/man/*.md))
 
 # The container itself needs a kernel, Python, libseccomp and uidmap. The rest builds the test guests
-# (C, i386, musl, Go), the demo's package and the man pages.
+# (C, i386, musl, Go), the demo's package and the man pages, and is what the acceptance tests pack
+# (an archive of every kind) and build with.
 PACKAGES := \
-  bubblewrap build-essential busybox-static ca-certificates debhelper dpkg-dev e2fsprogs fakeroot \
-  gcc gcc-multilib git golang-go iproute2 libc6-dev libcap-dev libseccomp2 make man-db mmdebstrap \
-  musl-tools openssl pandoc perl procps psmisc python3 python3-dev python3-venv shellcheck strace \
-  sudo uidmap util-linux uuid-runtime zip
+  autoconf bubblewrap build-essential busybox-static ca-certificates cmake cpio debhelper \
+  default-jdk-headless dpkg-dev e2fsprogs fakeroot gcc gcc-multilib git golang-go iproute2 libc6-dev \
+  libcap-dev libseccomp2 make man-db mmdebstrap musl-tools ninja-build openssl pandoc perl procps \
+  psmisc python3 python3-dev python3-venv rsync shellcheck squashfs-tools strace sudo uidmap \
+  util-linux uuid-runtime xorriso zip
 
 # The first of these that is at least 3.11 and can make a venv. The system's own comes first: the
 # headers for python-prctl are those of the system's Python.
@@ -60,6 +62,9 @@ demo: $(STAMP) ## build Debian's hello and an unreproducible project twice and c
 
 test: $(STAMP) ## all tests; with root also those that need it
 	@$(PY) -m pytest $(PYTEST_ARGS)
+
+packages: $(STAMP) ## build real Debian packages twice, bare and inside; writes docs/packages.md
+	@$(PY) -m tests.acceptance.packages --write docs/packages.md
 
 bench: $(STAMP) ## compare speed with other tools side by side (QUICK=1: shorter)
 	@$(PY) -m benchmarks

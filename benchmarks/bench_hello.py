@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.common import CACHE, REPO, alternate, inside, output, pinned, seconds, table, title
 
 BUILD = "dpkg-source -x hello_*.dsc hello && cd hello && dpkg-buildpackage -b -us -uc"
-FETCH = REPO / "tests" / "acceptance" / "demo" / "fetch-hello.sh"
+FETCH = REPO / "tests" / "acceptance" / "fetch-source.sh"
 # What nsbuild sets as well, so that both build one process at a time.
 PLAIN = ("env", "DEB_BUILD_OPTIONS=parallel=1", "MAKEFLAGS=-j1", "LANG=C.UTF-8")
 

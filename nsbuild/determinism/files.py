@@ -22,6 +22,9 @@ from hashlib import sha1
 UNSEEN = -(1 << 70)
 """No kernel time is this one."""
 
+AS_MTIME = UNSEEN
+"""The atime of a file whose both times were set to now."""
+
 _NUMBERS = (1 << 31) - 3
 _FIRST = 3
 
@@ -29,6 +32,7 @@ _FIRST = 3
 class File:
     """What is known of one inode.
 
+    `atime` is the last one that was set, None for none: then it is shown as mtime.
     `btime` is when it was made inside, None for an input, which shows the mtime it had at `first`.
     `mtime` is shown as long as the kernel's is `seen`; `written` and `changed` are the times of the
     last events that may have changed the content and have changed the inode, 0 for none; `own` says
@@ -41,7 +45,6 @@ class File:
         "btime",
         "changed",
         "explicit",
-        "explicit_atime",
         "first",
         "identity",
         "memo",
@@ -49,6 +52,7 @@ class File:
         "number",
         "own",
         "seen",
+        "sure",
         "written",
     )
 
@@ -63,8 +67,8 @@ class File:
         self.written = 0
         self.changed = 0
         self.explicit: int | None = None
-        self.explicit_atime: int | None = None
         self.own = False
+        self.sure = False
         self.memo: object = None
 
     @property
@@ -79,24 +83,22 @@ class File:
         known = self.btime if self.btime is not None else self.first
         return self.mtime if known is None else known
 
-    def look(self, kernel_mtime: int, kernel_atime: int, start: int, epoch: int) -> int | None:
-        """Take notice of the kernel's times; the stamp to put into the file, or None."""
-        if self.explicit_atime is not None and kernel_atime == self.explicit_atime:
-            self.atime, self.explicit_atime = kernel_atime, None
-            self.memo = None
+    def look(self, kernel_mtime: int, start: int, epoch: int) -> int | None:
+        """Take notice of the kernel's mtime; the stamp to put into the file, or None."""
         if kernel_mtime == self.seen:
             return None
         self.memo = None
+        sure, self.sure = self.sure, False
         if self.explicit is not None and _stored(self.explicit, kernel_mtime):
             self.mtime, self.own = kernel_mtime, False
-        elif kernel_mtime >= start and self.written:
+        elif (kernel_mtime >= start or sure) and self.written:
             self.mtime, self.own = self.written, True
             return self.mtime
         else:
             # At or after the start without an event: written by somebody outside, as the log that
             # a caller has redirected the command's output to.
             self.mtime, self.own = min(kernel_mtime, epoch), False
-            if self.seen == UNSEEN:
+            if self.first is None:
                 self.first = self.mtime
         self.seen = kernel_mtime
         return None
@@ -110,17 +112,28 @@ class File:
         """An event at `time` that may write the content, or a directory's entries."""
         self.written = max(self.written, time)
 
+    def rewrite(self) -> None:
+        """The last event writes the content for sure, even if the kernel's mtime stays."""
+        self.seen = UNSEEN
+        self.explicit = None
+        self.sure = True
+
     def change(self, time: int) -> None:
         """An event at `time` that changes the inode."""
         self.changed = max(self.changed, time)
         self.memo = None
 
     def set_times(self, mtime: int | None, atime: int | None) -> None:
-        """Times that are about to be set explicitly; None leaves one alone."""
+        """Times that are about to be set explicitly; None leaves one alone.
+
+        An mtime counts when the kernel has it. The kernel's atime says nothing: whether reading
+        moves it depends on how the host has mounted the file system.
+        """
         if mtime is not None:
             self.explicit = mtime
         if atime is not None:
-            self.explicit_atime = atime
+            self.atime = None if atime == AS_MTIME else atime
+            self.memo = None
 
 
 def _stored(wanted: int, kernel: int) -> bool:

@@ -17,6 +17,7 @@ NR = {
     "nanosleep": 35,
     "sendfile": 40,
     "connect": 42,
+    "sendto": 44,
     "bind": 49,
     "listen": 50,
     "clone": 56,

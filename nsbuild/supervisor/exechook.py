@@ -64,17 +64,17 @@ class ExecHook:
         patch = self._patch
         fresh = process.exec_hook_pending
         if vdso and memory.read(call, vdso + patch.offset, len(patch.mark)) != patch.mark:
-            if memory.write(call, vdso + patch.offset, patch.code) < len(patch.code):
+            if memory.force(call, vdso + patch.offset, patch.code) < len(patch.code):
                 return not call.valid()
             fresh = True
         if fresh:
             if random:
-                memory.write(call, random, process.stream.peek(AT_RANDOM_SIZE))
+                memory.force(call, random, process.stream.peek(AT_RANDOM_SIZE))
             headers = auxv.get(AT_PHDR, 0)
             # The first page of a program holds its headers and, if it is Go's, a note.
             if is_go(memory.read(call, headers & -PAGE_SIZE, PAGE_SIZE)):
                 for address, code in self._go.replacements(call.tid, headers):
-                    memory.write(call, address, code)
+                    memory.force(call, address, code)
         taken = call.resume()
         process.exec_hook_pending = fresh and not taken
         if fresh and taken and random:

@@ -68,11 +68,39 @@ class Pending:
         self.time = time
 
 
+class Move:
+    """`file` is about to be renamed from `old` to `new`, absolute paths inside.
+
+    `victim` is what it trades places with, if it does; `deep` says that one of them is a directory.
+    """
+
+    __slots__ = ("deep", "file", "new", "old", "process", "tid", "victim")
+
+    def __init__(
+        self,
+        tid: int,
+        process: Process,
+        file: File,
+        old: bytes,
+        new: bytes,
+        victim: File | None,
+        deep: bool,
+    ) -> None:
+        self.tid = tid
+        self.process = process
+        self.file = file
+        self.old = old
+        self.new = new
+        self.victim = victim
+        self.deep = deep
+
+
 class FileTimes:
     """Looks at files. `start` is the real time from which the kernel's times are the container's.
 
     `served` has mode, major and minor number of the files that the supervisor serves, by path;
-    `dirty` holds where those files were that have been written and not looked at since.
+    `dirty` holds where those files are that may have been written: also after a look, since whoever
+    had one open may still write to it.
     """
 
     def __init__(
@@ -81,7 +109,7 @@ class FileTimes:
         self.table = FileTable()
         self.devices = devices
         self.served = served
-        self.pending: list[Pending] = []
+        self.pending: list[Pending | Move] = []
         self.dirty: dict[File, bytes] = {}
         self._start = start
         self._epoch = epoch
@@ -115,7 +143,7 @@ class FileTimes:
             file = self._first_sight(process, key, born, path, flags)
         self.file = file
         mtime = values[17] * NSEC + values[18]
-        if mtime != file.seen or file.explicit_atime is not None:
+        if mtime != file.seen:
             self._take_notice(file, mtime, path, flags)
         return 0
 
@@ -137,8 +165,7 @@ class FileTimes:
         return 0
 
     def _take_notice(self, file: File, mtime: int, path: bytes, flags: int) -> None:
-        atime = self.values[11] * NSEC + self.values[12]
-        stamp = file.look(mtime, atime, self._start, self._epoch)
+        stamp = file.look(mtime, self._start, self._epoch)
         if stamp is None:
             return
         shown = stamp if file.atime is None else file.atime
@@ -149,7 +176,6 @@ class FileTimes:
         except OSError:
             # Not ours to change: known by the kernel's time, as far as that goes.
             again = self.values
-        self.dirty.pop(file, None)
         if not isinstance(again, int):
             mtime = again[17] * NSEC + again[18]
         file.stamped(mtime)
@@ -214,16 +240,19 @@ class FileTimes:
         )
 
     def settle(self, tid: int) -> None:
-        """Find the files that were about to be made; `tid` makes a call, so its own are done."""
+        """Find what was about to be made or moved; `tid` makes a call, so its own are done."""
         left = []
         for pending in self.pending:
-            if self._found(pending) or pending.tid == tid or pending.process.gone:
-                os.close(pending.parent)
+            if self._is_done(pending) or pending.tid == tid or pending.process.gone:
+                _drop(pending)
             else:
                 left.append(pending)
         while len(left) > _MAX_PENDING:
-            os.close(left.pop(0).parent)
+            _drop(left.pop(0))
         self.pending = left
+
+    def _is_done(self, pending: Pending | Move) -> bool:
+        return self._moved(pending) if isinstance(pending, Move) else self._found(pending)
 
     def _found(self, pending: Pending) -> bool:
         values = statx(pending.parent, pending.name, AT_SYMLINK_NOFOLLOW)
@@ -235,6 +264,32 @@ class FileTimes:
         self.dirty[file] = path_of_fd(pending.parent) + b"/" + pending.name
         return True
 
+    def _moved(self, move: Move) -> bool:
+        if self._at(move.new) is not move.file:
+            return False
+        for file in (move.file, move.victim):
+            if file in self.dirty:
+                self.dirty[file] = move.new if file is move.file else move.old
+        if move.deep:
+            ways = [(move.old + b"/", move.new + b"/")]
+            if move.victim is not None:
+                ways.append(ways[0][::-1])
+            for file, path in self.dirty.items():
+                for old, new in ways:
+                    if path.startswith(old):
+                        self.dirty[file] = new + path[len(old) :]
+                        break
+        return True
+
+    def _at(self, path: bytes) -> File | None:
+        """The file at `path` itself, if it is known; `values` are the kernel's then."""
+        values = statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW)
+        if isinstance(values, int):
+            return None
+        self.values = values
+        born = values[13] * NSEC + values[14]
+        return self.table.find((values[7], values[21], values[22]), born, False)
+
     def wrote(self, file: File, time: int, where: bytes) -> None:
         """An event at `time` that may write `file`, which is at `where` (an absolute path)."""
         file.write(time)
@@ -243,19 +298,19 @@ class FileTimes:
     def finish(self) -> None:
         """The container has ended: put the times into whatever nobody has looked at since."""
         for pending in self.pending:
-            self._found(pending)
-            os.close(pending.parent)
+            self._is_done(pending)
+            _drop(pending)
         self.pending = []
         # Files before the directories they are in, though setting a time does not change those.
         for file, path in list(self.dirty.items()):
-            values = statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW)
-            if isinstance(values, int):
-                continue
-            born = values[13] * NSEC + values[14]
-            if self.table.find((values[7], values[21], values[22]), born, False) is file:
-                self.values = values
-                mtime = values[17] * NSEC + values[18]
+            if self._at(path) is file:
+                mtime = self.values[17] * NSEC + self.values[18]
                 self._take_notice(file, mtime, path, AT_SYMLINK_NOFOLLOW)
+
+
+def _drop(pending: Pending | Move) -> None:
+    if isinstance(pending, Pending):
+        os.close(pending.parent)
 
 
 def _blocks(size: int, blocks: int) -> int:

@@ -1,5 +1,5 @@
 /* kernelids MODE: numbers and names that the kernel makes up. MODE: sysv, times, keys, unix,
- * netlink, bind, listen, connect, sendto, cookie, kcmp, sockets. A call that fails shows its errno. */
+ * netlink, bind, listen, connect, sendto, sendmsg, cookie, kcmp, sockets. A call that fails shows its errno. */
 #include "guest.h"
 
 #include <arpa/inet.h>
@@ -141,6 +141,18 @@ static void sendto_ports(void)
     }
 }
 
+static void sendmsg_ports(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(9)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct msghdr message = {.msg_name = &address, .msg_namelen = sizeof address};
+    for (int i = 0; i < TIMES; i++) {
+        int fd = socket(AF_INET, SOCK_DGRAM, 0);
+        show("sendmsg", sendmsg(fd, &message, 0));
+        say("udp %d\n", port_of(fd));
+    }
+}
+
 /* What does not depend on the choice of a name: errors, and that a socket keeps what it has. */
 static void sockets(void)
 {
@@ -236,6 +248,7 @@ int main(int argc, char **argv)
         {"listen", listen_ports},
         {"connect", connect_ports},
         {"sendto", sendto_ports},
+        {"sendmsg", sendmsg_ports},
         {"cookie", cookie},
         {"kcmp", compare},
         {"sockets", sockets},

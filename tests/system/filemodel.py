@@ -311,8 +311,9 @@ class Model:
             self._set_times(proc, self._find(proc, path, follow), times)
 
     def do_futime(self, proc: Proc, slot: int, times: list[int | str] | None) -> None:
+        node = proc.kept(slot)
         if times != ["omit", "omit"]:
-            self._set_times(proc, proc.kept(slot), times)
+            self._set_times(proc, node, times)
 
     def _set_times(self, proc: Proc, node: Node, times: list[int | str] | None) -> None:
         event = self._event(proc)
@@ -323,7 +324,7 @@ class Model:
         elif isinstance(mtime, int):
             node.mtime = mtime
         if atime == "now":
-            node.atime = event
+            node.atime = None if mtime == "now" else event
         elif isinstance(atime, int):
             node.atime = atime
 

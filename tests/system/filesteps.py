@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.system.filetree import DIR, FILE, Node
@@ -14,6 +15,7 @@ from tests.system.harness import EPOCH
 
 SECOND = 1_000_000_000
 Steps = list[list[Any]]
+_AT_ONCE = 10
 
 INPUTS = {
     "i": (10, 981173106 * SECOND + 7),
@@ -86,23 +88,32 @@ _processes = st.one_of(
     _step("background", st.sampled_from(["p", "q"]), _inner),
     _step("wait"),
 )
-STEPS = st.lists(st.one_of(*[_plain] * 6, _processes), min_size=5, max_size=40)
+STEPS = st.lists(st.one_of(*[_plain] * 6, _processes), min_size=20, max_size=40)
 
 WALK: Steps = [
+    ["wait"],
     *([name, path] for path in [".", *_FILES, *_DIRS, *_LINKS, "h"] for name in ("lstat", "statx")),
     *(["list", path] for path in (".", *_DIRS, "h", "p", "q")),
     ["date"],
 ]
-"""Looks at everything."""
+"""Looks at everything, the directories of children in the background included."""
 
 
 def draw(count: int, fixed: bool) -> list[Steps]:
     """`count` sequences; the same every time if `fixed`."""
     drawn: list[Steps] = []
+    while len(drawn) < count:
+        drawn += _some(len(drawn) if fixed else random.getrandbits(64))
+    return drawn[:count]
 
+
+def _some(start: int) -> list[Steps]:
+    """A few sequences: the longer hypothesis draws, the more it repeats itself with changes."""
+    drawn: list[Steps] = []
+
+    @seed(start)
     @settings(
-        max_examples=count,
-        derandomize=fixed,
+        max_examples=_AT_ONCE,
         database=None,
         deadline=None,
         phases=[Phase.generate],
@@ -113,7 +124,8 @@ def draw(count: int, fixed: bool) -> list[Steps]:
         drawn.append(steps)
 
     collect()
-    return drawn
+    # The first is the simplest there is.
+    return drawn[1:]
 
 
 def lay_out(base: Path, owner: tuple[int, int]) -> None:

@@ -29,6 +29,7 @@ from tests.system.harness import Outcome, Runner, difference, load, next_second
 
 EXAMPLES = int(os.environ.get("NSBUILD_MACHINE_EXAMPLES", "0"))
 FIXED = 60
+NSEC = 1_000_000_000
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-c", (SOURCES / "filemachine.py").read_text())
 
 
@@ -40,10 +41,11 @@ class Sequence(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a run printed, and what lies on disk after it."""
+    """What a run printed, and the mtimes on disk after it; `real` are those of the host's clock."""
 
     outcome: Outcome
     left: list[str]
+    real: list[str]
 
 
 class Bench:
@@ -72,13 +74,13 @@ class Bench:
     def run(self, sequences: list[Sequence], cwd: Path) -> Result:
         """All of them in one container."""
         stdin = self.lay_out(sequences, cwd)
+        since = time.time_ns() - NSEC
         outcome = self.ns.exec(*PYTHON, stdin=stdin, cwd=cwd)
-        left = [
-            f"{path.relative_to(cwd)} {found.st_mode:o} {found.st_mtime_ns}"
-            for path in sorted(cwd.rglob("*"))
-            for found in [path.lstat()]
-        ]
-        return Result(outcome, left)
+        times = {
+            str(path.relative_to(cwd)): path.lstat().st_mtime_ns for path in sorted(cwd.rglob("*"))
+        }
+        real = [path for path, when in times.items() if since <= when <= time.time_ns()]
+        return Result(outcome, [f"{path} {when}" for path, when in times.items()], real)
 
     def bare(self, sequences: list[Sequence]) -> Outcome:
         """What the kernel itself makes of them."""
@@ -88,7 +90,13 @@ class Bench:
         return self.ns.outside(command, stdin=stdin, cwd=cwd)
 
 
-def complaints(outcome: Outcome, sequences: list[Sequence], bare: bool = False) -> dict[int, str]:
+def complaints(result: Result, sequences: list[Sequence]) -> dict[int, str]:
+    """What is wrong with a run, by sequence."""
+    found = {int(path.partition("/")[0]): f"real time is left in {path}" for path in result.real}
+    return found | not_allowed(result.outcome, sequences, False)
+
+
+def not_allowed(outcome: Outcome, sequences: list[Sequence], bare: bool) -> dict[int, str]:
     """What the model does not allow, by sequence."""
     lines: list[dict[str, list[Any]]] = [{} for _ in sequences]
     for line in outcome.ok().lines:
@@ -111,7 +119,7 @@ def shorter(bench: Bench, sequence: Sequence) -> str:
     while size:
         starts = range(0, len(steps), size)
         trials = [Sequence(steps[:start] + steps[start + size :], overlaid) for start in starts]
-        wrong = complaints(bench.run(trials, bench.ns.directory()).outcome, trials)
+        wrong = complaints(bench.run(trials, bench.ns.directory()), trials)
         if wrong:
             number, said = wrong.popitem()
             steps = trials[number].steps
@@ -148,11 +156,12 @@ def test_random_steps(ns: Runner) -> None:
     bench = Bench(ns)
     sequences = sequences_for(ns)
     plain = bench.bare(sequences)
-    assert complaints(plain, sequences, bare=True) == {}, "the model is wrong about the kernel"
+    assert not_allowed(plain, sequences, True) == {}, "the model is wrong about the kernel"
     first = bench.run(sequences, ns.directory())
-    wrong = complaints(first.outcome, sequences)
+    wrong = complaints(first, sequences)
     for number in wrong:
-        pytest.fail(f"{len(wrong)} are wrong: {shorter(bench, sequences[number])}")
+        others = "\n".join(list(wrong.values())[:20])
+        pytest.fail(f"{shorter(bench, sequences[number])}\nAll {len(wrong)}:\n{others}")
     next_second(time.time())
     with load(), elsewhere(ns) as cwd:
         second = bench.run(sequences, cwd)

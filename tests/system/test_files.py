@@ -37,6 +37,8 @@ SCRIPTS = {
     f"{SHOW} a",
     "copy-times": f"echo a >a; touch -d 2001-02-03 a; cp -p a b; {SHOW} b; cp a c; {SHOW} c",
     "truncate": f"echo a >a; truncate -s 100k a; {SHOW} a; truncate -s 0 a; {SHOW} a",
+    "truncate-same": f"echo a >a; touch -d 2001-02-03 a; truncate -s 2 a; {SHOW} a",
+    "touch-old-atime": f"echo a >a; touch -a -d 2001-02-03 a; cat a; {SHOW} a; touch -a a; {SHOW} a",
     "open-file": f"exec 3>a; {SHOW} a; date; echo a >&3; {SHOW} a; echo b >&3; {SHOW} a",
     "read-write": f"echo a >a; exec 3<>a; {SHOW} a; echo b >&3; {SHOW} a",
     "tmpfile": "/usr/bin/python3 -c '{}'".format(
@@ -124,6 +126,36 @@ def test_what_is_written_is_later_than_what_was_read(ns: Runner) -> None:
     assert int(now) > EPOCH
 
 
+def test_an_input_keeps_its_birth_time(ns: Runner) -> None:
+    cwd = ns.directory()
+    (cwd / "old").write_text("")
+    os.chown(cwd / "old", ns.account.uid, ns.account.gid)
+    os.utime(cwd / "old", (1_000_000_000, 1_000_000_000))
+    assert lines(ns, "echo a >old; stat -c %W old", cwd) == ["1000000000"]
+
+
+def test_a_truncation_to_the_same_size_is_a_write(root: Runner, tmp_path: Path) -> None:
+    """ext4 says so, tmpfs does not."""
+    script = "touch -d 2001-02-03 a; truncate -s 0 a; stat -c %y a"
+    seen = [lines(root, f"cd {place}; {script}") for place in (".", "/tmp", "/var/tmp")]
+    assert seen[0] == seen[1] == seen[2]
+    assert seen[0][0].startswith("2015-12-22")
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("touch -a -d @9 a; cat a; stat -c %X a", "9"),
+        ("touch -d @9 a; touch -a a; test $(stat -c %X a) -gt 9; echo $?", "0"),
+        ("touch -d @9 a; touch a; test $(stat -c %X a) -eq $(stat -c %Y a); echo $?", "0"),
+        ("touch -a -d @9 a; echo b >a; stat -c %X a", "9"),
+    ],
+)
+def test_atime_is_what_was_set(root: Runner, command: str, expected: str) -> None:
+    """Whether reading moves it is up to the host's mount options."""
+    assert lines(root, command)[-1] == expected
+
+
 def test_a_reader_moves_up_to_what_it_sees(ns: Runner) -> None:
     """A sibling wrote later than our own clock shows; having seen that, we are not before it."""
     script = (
@@ -151,6 +183,19 @@ def test_a_written_file_keeps_its_virtual_time_on_disk(ns: Runner) -> None:
     assert all(EPOCH <= when < EPOCH + 100 for when in found.values()), found
     assert len(set(found.values())) >= 7, found
     assert EPOCH <= cwd.stat().st_mtime < EPOCH + 100
+
+
+def test_what_nobody_has_looked_at_gets_its_time_wherever_it_ends_up(ns: Runner) -> None:
+    cwd = ns.directory()
+    script = (
+        "mkdir -p new/d swap; echo a >new/d/a; echo b >swap/b; mv new old; echo c >old/c; "
+        "/usr/bin/python3 -c '{}'; "
+        "exec 5>f; echo x >&5; stat f; echo y >&5; mv f g; echo z >&5"
+    ).format('import ctypes; ctypes.CDLL(None).renameat2(-100, b"old/d", -100, b"swap", 2)')
+    lines(ns, script, cwd)
+    found = {str(path.relative_to(cwd)): path.stat().st_mtime for path in cwd.rglob("*")}
+    assert sorted(found) == ["g", "old", "old/c", "old/d", "old/d/b", "swap", "swap/a"]
+    assert all(EPOCH <= when < EPOCH + 100 for when in found.values()), found
 
 
 def test_a_file_of_the_callers_is_not_stamped(root: Runner) -> None:

@@ -148,7 +148,7 @@ def test_sockets_in_proc_net(ns: Runner) -> None:
 # Numbers and names of other objects
 
 
-NUMBERS = "sysv keys kcmp cookie unix netlink bind listen connect"
+NUMBERS = "sysv keys kcmp cookie unix netlink bind listen connect sendto"
 
 
 @pytest.mark.parametrize("mode", NUMBERS.split())
@@ -200,9 +200,9 @@ print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])
     assert int(ns.exec(PYTHON, "-c", script, *taken).ok().text) == first + 2
 
 
-@pytest.mark.xfail(strict=True, reason="sendto is let through, and the kernel chooses at random")
-def test_ports_of_unbound_datagrams(ns: Runner) -> None:
-    ns.twice(ns.guest("kernelids"), "sendto")
+@pytest.mark.xfail(strict=True, reason="sendmsg is let through, and the kernel chooses at random")
+def test_ports_of_unbound_messages(ns: Runner) -> None:
+    ns.twice(ns.guest("kernelids"), "sendmsg")
 
 
 @pytest.mark.xfail(strict=True, reason="the kernel stamps System V IPC objects itself")

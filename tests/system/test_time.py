@@ -271,6 +271,25 @@ def test_sleeping_takes_no_time(ns: Runner) -> None:
     assert int(seen[1]) - int(seen[0]) == 86401
 
 
+FOREVER = """
+import signal, time
+def stop(*_):
+    print("woken", time.time())
+    raise SystemExit
+signal.signal(signal.SIGALRM, stop)
+signal.alarm(1)
+time.sleep(9e9)
+print("slept", time.time())
+"""
+
+
+def test_who_sleeps_to_the_end_of_time_is_woken_by_a_signal(ns: Runner) -> None:
+    """There would be no later time for anything that comes after it."""
+    seen = ns.exec("python3", "-c", FOREVER).ok().text.split()
+    assert seen[0] == "woken"
+    assert EPOCH < float(seen[1]) < EPOCH + 1000
+
+
 def test_bash_variables(ns: Runner) -> None:
     script = "echo $EPOCHSECONDS $EPOCHREALTIME $SECONDS; printf '%(%s)T\\n' -1"
     ns.twice("bash", "-c", script).ok()

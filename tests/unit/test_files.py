@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nsbuild.determinism.files import File, FileTable, file_number
+from nsbuild.determinism.files import AS_MTIME, File, FileTable, file_number
 
 SECOND = 1_000_000_000
 EPOCH = 1_450_797_978 * SECOND
@@ -17,8 +17,8 @@ AFTER = st.integers(START, START + 10**6 * SECOND)
 NAMES = st.binary(min_size=1, max_size=40)
 
 
-def look(file: File, kernel: int, atime: int = 0) -> int | None:
-    return file.look(kernel, atime, START, EPOCH)
+def look(file: File, kernel: int) -> int | None:
+    return file.look(kernel, START, EPOCH)
 
 
 def stamped(file: File, kernel: int) -> int:
@@ -54,6 +54,24 @@ def test_an_open_without_a_write_changes_nothing(kernel: int, time: int) -> None
     file.write(time)
     assert look(file, kernel) is None
     assert file.mtime == min(kernel, EPOCH)
+
+
+@given(BEFORE, VIRTUAL, VIRTUAL)
+def test_a_rewrite_counts_even_if_the_kernel_does_not_say_so(
+    kernel: int, early: int, late: int
+) -> None:
+    """ftruncate(2) to the size that a file has."""
+    early, late = sorted((early, late))
+    file = File(3, 0)
+    look(file, kernel)
+    for time in (early, late):
+        file.write(time)
+        file.rewrite()
+        assert stamped(file, kernel) == time
+        assert file.mtime == time
+    file.set_times(kernel, None)
+    look(file, kernel)
+    assert file.mtime == kernel
 
 
 @given(AFTER, AFTER, VIRTUAL, VIRTUAL)
@@ -109,14 +127,37 @@ def test_a_file_system_may_keep_whole_seconds_of_an_explicit_time(wanted: int, t
 
 
 @given(VIRTUAL, AFTER, VIRTUAL)
-def test_times_that_could_not_be_set_change_nothing(time: int, kernel: int, wanted: int) -> None:
+def test_an_mtime_that_could_not_be_set_changes_nothing(
+    time: int, kernel: int, wanted: int
+) -> None:
     file = File(3, 0)
     file.write(time)
     kernel = stamped(file, kernel)
     assume(wanted != time)
-    file.set_times(wanted, wanted)
+    file.set_times(wanted, None)
     assert look(file, kernel) is None
-    assert (file.mtime, file.atime) == (time, None)
+    assert file.mtime == time
+
+
+@given(VIRTUAL, VIRTUAL, AFTER)
+def test_an_atime_stays_until_both_times_are_set_to_now(wanted: int, time: int, late: int) -> None:
+    file = File(3, 0)
+    file.set_times(None, wanted)
+    file.write(time)
+    stamped(file, late)
+    assert file.atime == wanted
+    file.set_times(None, AS_MTIME)
+    assert file.atime is None
+
+
+@given(BEFORE, VIRTUAL, AFTER)
+def test_an_input_keeps_its_birth_time(before: int, time: int, after: int) -> None:
+    file = File(3, 0)
+    look(file, before)
+    file.write(time)
+    stamped(file, after)
+    assert file.mtime == time
+    assert file.birth == min(before, EPOCH)
 
 
 @given(AFTER)

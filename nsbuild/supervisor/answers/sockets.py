@@ -1,9 +1,9 @@
 """The names that the kernel would choose for a socket at random: ports, netlink and abstract names.
 
-Whoever binds to port 0, or connects or listens without having bound, gets a port from the process's
-own stream of random bytes, bound by us through a duplicate of the descriptor; so do netlink sockets
-and AF_UNIX sockets that are bound to no name. A name that is in use is followed by the next one.
-See ip(7), netlink(7) and unix(7), "Autobind feature".
+Whoever binds to port 0, or connects, listens or sends without having bound, gets a port from the
+process's own stream of random bytes, bound by us through a duplicate of the descriptor; so do
+netlink sockets and AF_UNIX sockets that are bound to no name. A name that is in use is followed by
+the next one. See ip(7), netlink(7) and unix(7), "Autobind feature".
 
 The address is read while the call waits, and another thread may change it before a call that is let
 through reads it again. That changes which name it gets and no permission. (What Landlock rules of
@@ -56,7 +56,7 @@ _WITH_PORTS = frozenset((socket.IPPROTO_TCP, socket.IPPROTO_UDP))
 
 
 class Sockets:
-    """Answers bind where the kernel would choose, and binds before connect and listen would."""
+    """Answers bind where the kernel would choose, and binds before other calls would."""
 
     def __init__(self) -> None:
         # With SO_REUSEADDR two sockets may be bound to one port by number; a port that the kernel
@@ -69,6 +69,7 @@ class Sockets:
             NR["bind"]: self.bind,
             NR["connect"]: self.connect,
             NR["listen"]: self.listen,
+            NR["sendto"]: self.sendto,
         }
 
     def bind(self, call: Call, process: Process) -> None:
@@ -100,6 +101,11 @@ class Sockets:
     def listen(self, call: Call, process: Process) -> None:
         """listen(2): likewise."""
         self._before(call, process, True)
+
+    def sendto(self, call: Call, process: Process) -> None:
+        """sendto(2) to an address: likewise. (That of sendmsg is in memory: no filter sees it.)"""
+        family = process.memory.read(call, call.args[4], FAMILY.size)
+        self._before(call, process, family in _INTERNET)
 
     def _before(self, call: Call, process: Process, wanted: bool) -> None:
         """Bind the call's socket, if it is `wanted` and can be, and let the kernel do the call."""

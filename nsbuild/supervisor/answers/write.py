@@ -15,7 +15,7 @@ import struct
 from typing import NamedTuple
 
 from nsbuild.determinism.clock import NSEC_PER_SEC
-from nsbuild.determinism.files import File
+from nsbuild.determinism.files import AS_MTIME, File
 from nsbuild.kernel.files import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -24,10 +24,11 @@ from nsbuild.kernel.files import (
     O_TMPFILE,
     UTIME_NOW,
     UTIME_OMIT,
+    statx,
 )
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
-from nsbuild.supervisor.filetimes import FileTimes, Pending, path_of, path_of_fd
+from nsbuild.supervisor.filetimes import FileTimes, Move, Pending, path_of, path_of_fd
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
 from nsbuild.supervisor.processes import Process
@@ -56,13 +57,15 @@ class Look(NamedTuple):
 class Event:
     """What one call is about to do, gathered before the kernel goes on with it."""
 
-    __slots__ = ("births", "changed", "entered", "set_times", "written")
+    __slots__ = ("births", "changed", "entered", "moved", "rewritten", "set_times", "written")
 
     def __init__(self) -> None:
         self.entered: list[tuple[File, bytes]] = []
         self.written: list[tuple[File, bytes]] = []
+        self.rewritten: list[File] = []
         self.changed: list[File] = []
         self.births: list[tuple[int, bytes]] = []
+        self.moved: tuple[File, bytes, bytes, File | None, bool] | None = None
         self.set_times: list[tuple[File, int | None, int | None]] = []
 
     def write(self, look: Look) -> None:
@@ -148,6 +151,12 @@ class Write:
         times = self._times
         return Look(0, times.file, times.values[6], times.values[3], where)
 
+    def _where(self, look: Look) -> bytes:
+        """Where what was looked at is; empty if that is not known."""
+        if look.file is None:
+            return b""
+        return look.where or self._times.dirty.get(look.file, b"")
+
     def _parent(self, call: Call, process: Process, dirfd: int, path: bytes) -> Look:
         """The directory that holds the last name of `path`."""
         return self._look(call, process, dirfd, _split(path)[0], 0)
@@ -194,12 +203,14 @@ class Write:
         times = self._times
         for file, where in (*event.written, *event.entered):
             times.wrote(file, now, where)
+        for file in event.rewritten:
+            file.rewrite()
         for file in event.changed:
             file.change(now)
         for file, mtime, atime in event.set_times:
-            file.set_times(
-                now if mtime == UTIME_NOW else mtime, now if atime == UTIME_NOW else atime
-            )
+            file.set_times(mtime, now if atime == UTIME_NOW else atime)
+        if event.moved is not None:
+            times.pending.append(Move(call.tid, process, *event.moved))
         for parent, name in event.births:
             birth = times.birth_name(process)
             times.pending.append(Pending(call.tid, process, parent, name, birth, now))
@@ -261,13 +272,18 @@ class Write:
     def truncate(self, call: Call, process: Process) -> None:
         """truncate(2), ftruncate(2)."""
         event = self._begin(call)
-        if call.nr == NR["ftruncate"]:
+        by_fd = call.nr == NR["ftruncate"]
+        if by_fd:
             look = self._look_fd(call, process, signed32(call.args[0]))
         else:
             path = self._read(call, process, call.args[0])
             look = self._look(call, process, AT_FDCWD, path, 0)
         if stat.S_ISREG(look.mode):
             event.write(look)
+            same_size = self._times.values[8] == call.args[1]
+            if look.file is not None and same_size and not (by_fd and _is_read_only(call)):
+                # POSIX says that this is a write; ext4 sets the mtime then, tmpfs does not.
+                event.rewritten.append(look.file)
         self._go(call, process, event)
 
     def make(self, call: Call, process: Process) -> None:
@@ -330,12 +346,19 @@ class Write:
         first, second = self._read(call, process, old), self._read(call, process, new)
         look = self._look(call, process, source, first.rstrip(b"/"), AT_SYMLINK_NOFOLLOW)
         if not look.error and second:
-            there = self._look(call, process, target, second.rstrip(b"/"), AT_SYMLINK_NOFOLLOW)
+            victim = self._look(call, process, target, second.rstrip(b"/"), AT_SYMLINK_NOFOLLOW)
             event.change(look)
-            if not there.error and (flags & _RENAME_EXCHANGE or there.nlink > 1):
-                event.change(there)
+            if not victim.error and (flags & _RENAME_EXCHANGE or victim.nlink > 1):
+                event.change(victim)
             event.enter(self._parent(call, process, source, first))
-            event.enter(self._parent(call, process, target, second))
+            parent = self._parent(call, process, target, second)
+            event.enter(parent)
+            here, directory = self._where(look), self._where(parent)
+            if look.file is not None and here and directory:
+                there = directory.rstrip(b"/") + b"/" + _split(second)[1]
+                traded = victim.file if flags & _RENAME_EXCHANGE else None
+                deep = stat.S_ISDIR(look.mode) or stat.S_ISDIR(victim.mode)
+                event.moved = look.file, here, there, traded, deep
         self._go(call, process, event)
 
     def change_fd(self, call: Call, process: Process) -> None:
@@ -378,6 +401,7 @@ class Write:
             event.change(look)
             if mtime == UTIME_NOW:
                 event.write(look)
+                atime = AS_MTIME if atime == UTIME_NOW else atime
             event.set_times.append(
                 (
                     look.file,
@@ -422,6 +446,12 @@ def _split(path: bytes) -> tuple[bytes, bytes]:
     stripped = path.rstrip(b"/")
     directory, slash, name = stripped.rpartition(b"/")
     return (directory + slash if slash else b"."), name
+
+
+def _is_read_only(call: Call) -> bool:
+    """Whether the first argument is open for reading only (proc_pid_fd(5))."""
+    found = statx(AT_FDCWD, b"%d/fd/%d" % (call.tid, signed32(call.args[0])), AT_SYMLINK_NOFOLLOW)
+    return isinstance(found, int) or not found[6] & stat.S_IWUSR
 
 
 def _asked_times(call: Call, process: Process, buffer: int) -> tuple[int, int] | None:

@@ -70,7 +70,7 @@ install_build_dependencies() {
 demo_hello() {
   local pool=$cache/hello/source run directory file first second word
   local sums=$cache/hello/SHA256SUMS
-  "$here/fetch-hello.sh" "$pool"
+  "$here/../fetch-source.sh" "$pool" hello
   rm -rf "$cache/hello/check" "$cache/hello"/run-* "$sums"
   logged "$cache/hello/unpack.log" dpkg-source -x "$pool"/hello_*.dsc "$cache/hello/check"
   install_build_dependencies "$cache/hello/check"

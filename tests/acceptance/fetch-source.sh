@@ -1,19 +1,21 @@
 #!/bin/bash
-# Fetch the source package of Debian's hello into the directory given, with apt.
+# Fetch the source package $2 of Debian into the directory $1, with apt.
 #
 # Where the machine's apt has no deb-src line, its own deb lines are read as deb-src ones from a copy
 # below that directory; nothing of the system's apt is changed.
 set -euo pipefail
 
 target=$1
+package=$2
 mkdir -p "$target"
 target=$(cd "$target" && pwd)
 
-if compgen -G "$target/hello_*.dsc" >/dev/null; then
-  echo "demo: the source of hello is there already"
+if compgen -G "$target/${package}_*.dsc" >/dev/null; then
+  echo "the source of $package is there already"
   exit 0
 fi
 
+own=$target/.apt
 apt_options=()
 
 # Copy the machine's deb sources to $1 as deb-src ones, in either of apt's two formats.
@@ -28,10 +30,6 @@ derive_sources() {
 }
 
 use_own_lists() {
-  local own=$target/.apt
-  rm -rf "$own"
-  mkdir -p "$own/sources.list.d" "$own/lists/partial" "$own/cache/archives/partial"
-  derive_sources "$own/sources.list.d"
   apt_options=(
     -o "Dir::Etc::SourceList=/dev/null"
     -o "Dir::Etc::SourceParts=$own/sources.list.d"
@@ -41,17 +39,33 @@ use_own_lists() {
     -o "APT::Update::Post-Invoke::="
     -o "APT::Update::Post-Invoke-Success::="
   )
-  echo "demo: apt reads the source lists (into $own)"
+  if [ -e "$own/updated" ]; then return; fi
+  rm -rf "$own"
+  mkdir -p "$own/sources.list.d" "$own/lists/partial" "$own/cache/archives/partial"
+  derive_sources "$own/sources.list.d"
+  echo "apt reads the source lists (into $own)"
   apt-get -q "${apt_options[@]}" update >"$own/update.log" 2>&1 || {
     cat "$own/update.log" >&2
     exit 1
   }
+  touch "$own/updated"
 }
 
-if ! apt-get -q source --print-uris hello >/dev/null 2>&1; then
+if ! apt-get -q source --print-uris "$package" >/dev/null 2>&1; then
   use_own_lists
 fi
 
-echo "demo: apt fetches the source of hello"
+fetch() {
+  apt-get -q "${apt_options[@]}" -o "APT::Sandbox::User=$(id -un)" source --download-only "$1"
+}
+
+echo "apt fetches the source of $package"
 cd "$target"
-apt-get -q "${apt_options[@]}" -o "APT::Sandbox::User=$(id -un)" source --download-only hello
+fetch "$package" || {
+  # A mirror may lack the newest version that its list names.
+  for version in $(apt-cache "${apt_options[@]}" showsrc --only-source "$package" |
+    sed -n 's/^Version: //p'); do
+    if fetch "$package=$version"; then exit 0; fi
+  done
+  exit 1
+}

@@ -1,0 +1,2 @@
+/* The words of main.c. */
+const char *const words[] = {"files", "times", "numbers", 0};
