@@ -68,13 +68,8 @@ class Known(NamedTuple):
     reason: str
 
 
-READ_ONLY = "memory is written with the rights of a debugger, so a read-only page takes it"
 MIDDLE = "whether a link amid a path that names none of it leads to /proc/self is not looked for"
-KNOWN = (
-    Known("stat buffers", "buffers (constant|closed)[ :]", READ_ONLY),
-    Known("names move", "renameat2-exchange link-to-(fd|cwd): now full/x", MIDDLE),
-    Known("dirs buffers", r"getdents(64)? place 5:", READ_ONLY),
-)
+KNOWN = (Known("names move", "renameat2-exchange link-to-(fd|cwd): now full/x", MIDDLE),)
 
 
 def report(groups: tuple[str, ...], place: str, guests: Path) -> str:
