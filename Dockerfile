@@ -10,7 +10,8 @@ RUN apt-get update \
        ca-certificates gcc libc6-dev libcap-dev python3-dev python3-venv
 COPY nsbuild /src/nsbuild
 COPY seccomp_profiles /src/seccomp_profiles
-COPY pyproject.toml README.md LICENSE /src/
+COPY libfaketime_ext /src/libfaketime_ext
+COPY pyproject.toml hatch_build.py README.md LICENSE /src/
 RUN python3 -m venv /opt/nsbuild \
     && /opt/nsbuild/bin/pip install --no-cache-dir --disable-pip-version-check /src
 

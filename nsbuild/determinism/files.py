@@ -117,6 +117,7 @@ class File:
         self.seen = UNSEEN
         self.explicit = None
         self.sure = True
+        self.memo = None
 
     def change(self, time: int) -> None:
         """An event at `time` that changes the inode."""

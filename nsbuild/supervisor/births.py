@@ -24,7 +24,7 @@ from nsbuild.kernel.x86_64 import NR
 from .listener import Call
 from .processes import Process, ProcessTable
 
-RETRY_SECONDS = 0.001
+RETRY_MILLISECONDS = 1
 """How often a waiting fork looks whether the one in flight has happened, if no call tells."""
 
 

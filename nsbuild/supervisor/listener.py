@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from fcntl import ioctl
+from typing import TYPE_CHECKING
 
 from nsbuild.kernel.seccomp import (
     NOTIF,
@@ -28,6 +29,9 @@ from nsbuild.kernel.seccomp import (
     SECCOMP_USER_NOTIF_FLAG_CONTINUE,
     notif_sizes,
 )
+
+if TYPE_CHECKING:
+    from nsbuild._hotcalls import Hot
 
 # ENOENT: the target left the call. EINPROGRESS: it has been answered before (see nsjail 0c95a1f).
 _GONE = frozenset((errno.ENOENT, errno.EINPROGRESS))
@@ -94,7 +98,8 @@ class Listener:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.received = 0
+        self._received = 0
+        self.hot: Hot | None = None
         self.open_inside: Callable[[int, str], int] = lambda _vpid, _name: -1
         size_notif, size_resp = notif_sizes()
         self._notif = bytearray(max(size_notif, NOTIF.size))
@@ -102,6 +107,11 @@ class Listener:
         self._zeroes = bytes(len(self._notif))
         self._resp = bytearray(max(size_resp, NOTIF_RESP.size))
         self._wake_synchronously()
+
+    @property
+    def received(self) -> int:
+        """How many calls have been received."""
+        return self._received if self.hot is None else self.hot.received
 
     def _wake_synchronously(self) -> None:
         """Ask for wake-ups that expect the waker to sleep at once: cheaper on one CPU (>= 6.6)."""
@@ -113,6 +123,9 @@ class Listener:
 
     def receive(self) -> Call | None:
         """The next call, or None where there is none after all. Only after a poll said so."""
+        if self.hot is not None:
+            values = self.hot.receive()
+            return None if values is None else Call(self, values)
         buffer = self._notif
         buffer[:] = self._zeroes
         try:
@@ -121,7 +134,7 @@ class Listener:
             if error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
                 return None
             raise
-        self.received += 1
+        self._received += 1
         return Call(self, NOTIF.unpack_from(buffer))
 
     def send(self, call_id: int, value: int, error: int, flags: int) -> bool:

@@ -24,22 +24,24 @@ from nsbuild.kernel.process import read_small
 from nsbuild.kernel.timerfd import every
 from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
 
+from . import hotcalls
 from .answers import Handler
 from .answers.directories import Directories
 from .answers.machine import Machine, UtsNames
 from .answers.place import PlaceCalls
 from .answers.procfiles import UptimeFile, UuidFile
-from .answers.procself import ProcSelf
+from .answers.procself import ONLY_BY_US, ProcSelf
 from .answers.random import Random, RandomDevice
 from .answers.sockets import Sockets
 from .answers.stat import Stat
 from .answers.time import Time
 from .answers.write import Write
-from .births import RETRY_SECONDS, Births
+from .births import RETRY_MILLISECONDS, Births
 from .devices import Devices
 from .exechook import ExecHook
 from .filetimes import FileTimes
 from .fusefile import Content, FuseFile, Unmounted
+from .hotcalls import Keeper
 from .initlink import EVENT_EXIT, InitGone, InitLink, receive_event
 from .initpriority import InitPriority
 from .listener import Call, Listener
@@ -142,6 +144,7 @@ class Supervisor:
         served = {os.fsencode(SERVED[name].path): SERVED[name].shown for name in parts.fuse}
         self.times = FileTimes(devices, served, parts.start, rules.rates.epoch)
         self.handlers = self._collect_handlers(rules, devices)
+        self.keeper = self._make_keeper()
         self.sources: dict[int, Callable[[], None]] = {
             parts.events.fileno(): self._init_event,
             parts.front.fileno(): self._front_event,
@@ -175,6 +178,22 @@ class Supervisor:
             NR["exit_group"]: self._exit_group,
         }
 
+    def _make_keeper(self) -> Keeper | None:
+        """The extension for hot calls, where there is one and every call need not be traced."""
+        if self.trace.enabled or not hotcalls.available():
+            return None
+        fds = self.listener.fd, self.epoll.fileno()
+        hot = hotcalls.make_hot(*fds, ONLY_BY_US, self.backlog is None)
+        self.listener.hot = hot
+        ended = self.births.ended
+
+        def ending(process: Process) -> None:
+            hot.forget(process.pid)
+            ended(process)
+
+        self.table.ending = ending
+        return Keeper(hot, self.births, self.times)
+
     def _add_devices(self) -> None:
         for name, fd in self.parts.fuse.items():
             served = SERVED[name]
@@ -204,15 +223,18 @@ class Supervisor:
 
     def _answer_all(self) -> None:
         listener_fd = self.listener.fd
-        poll = self.epoll.poll
+        wait = self._wait if self.keeper is None else self.keeper.hot.wait
         by_pidfd = self.table.by_pidfd
         births = self.births
         while self.status is None:
             called = False
             # Ends first: a number may only be trusted once those who had it before are forgotten.
             # A call that was received while we asked init is one that epoll will not tell of again.
-            patience = 0 if self.backlog else RETRY_SECONDS if births.waiting else -1
-            for fd, events in poll(patience, _EVENTS):
+            patience = 0 if self.backlog else RETRY_MILLISECONDS if births.waiting else -1
+            ready, values = wait(patience)
+            if values is not None:
+                self._take(Call(self.listener, values))
+            for fd, events in ready:
                 if fd == listener_fd:
                     called = events == select.EPOLLIN or self._listener_ready(events)
                 elif fd in by_pidfd:
@@ -226,6 +248,18 @@ class Supervisor:
                 self._receive_and_answer()
             if births.waiting:
                 births.retry()
+                if self.keeper is not None:
+                    self.keeper.births_went_on()
+
+    def _wait(self, patience: int) -> tuple[list[tuple[int, int]], None]:
+        """The events of the next `patience` milliseconds; -1 is for ever."""
+        return self.epoll.poll(patience / 1000 if patience > 0 else patience, _EVENTS), None
+
+    def _take(self, call: Call) -> None:
+        if self.backlog is None:
+            self._answer(call)
+        else:
+            self.backlog.append(call)
 
     def _ended(self, pidfd: int) -> None:
         process = self.table.ended(pidfd)
@@ -311,6 +345,8 @@ class Supervisor:
                 "its memory cannot be changed, so its clock would be real; "
                 "make its file readable, or run as root",
             )
+        if self.keeper is not None:
+            self.keeper.answered(call.tid, process)
         if self.trace.enabled:
             self.trace.call(process.name, process.vpid, call)
 

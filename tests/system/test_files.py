@@ -38,7 +38,8 @@ SCRIPTS = {
     "copy-times": f"echo a >a; touch -d 2001-02-03 a; cp -p a b; {SHOW} b; cp a c; {SHOW} c",
     "truncate": f"echo a >a; truncate -s 100k a; {SHOW} a; truncate -s 0 a; {SHOW} a",
     "truncate-same": f"echo a >a; touch -d 2001-02-03 a; truncate -s 2 a; {SHOW} a",
-    "touch-old-atime": f"echo a >a; touch -a -d 2001-02-03 a; cat a; {SHOW} a; touch -a a; {SHOW} a",
+    "touch-old-atime": f"echo a >a; touch -a -d 2001-02-03 a; cat a; {SHOW} a; touch -a a; "
+    f"{SHOW} a",
     "open-file": f"exec 3>a; {SHOW} a; date; echo a >&3; {SHOW} a; echo b >&3; {SHOW} a",
     "read-write": f"echo a >a; exec 3<>a; {SHOW} a; echo b >&3; {SHOW} a",
     "tmpfile": "/usr/bin/python3 -c '{}'".format(

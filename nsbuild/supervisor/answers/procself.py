@@ -31,6 +31,8 @@ _ALL = frozenset((b"stat", b"status", b"statm", b"schedstat"))
 _NAMES = _OWN | _ALL
 _LINKS = frozenset((b"mtab",))
 """Names under which links lead to one of them."""
+ONLY_BY_US = _NAMES | _LINKS
+"""Last names of paths that may have to be opened here; all others are let go on."""
 
 
 class ProcSelf:
@@ -67,7 +69,7 @@ class ProcSelf:
             call.resume()
             return
         name = path.rpartition(b"/")[2]
-        if name not in _NAMES and name not in _LINKS:
+        if name not in ONLY_BY_US:
             call.resume()
             return
         shown: list[bytes] = []

@@ -32,6 +32,7 @@ from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.devices import DISK_MAJOR
 from nsbuild.supervisor.filetimes import BLOCK_SIZE, FileTimes, Seen, path_of
+from nsbuild.supervisor.hotcalls import remember
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Ids, Places
 from nsbuild.supervisor.processes import Process
@@ -52,13 +53,15 @@ _SERVED = (EXT4_SUPER_MAGIC, *(0,) * 10, 0x102E)
 class Memo(NamedTuple):
     """What was answered for a file, as long as the kernel's `values` stay the same.
 
-    `ahead` is the time that a reader's clock moves up to.
+    `ahead` is the time that a reader's clock moves up to, `hot` keeps the answer with the extension
+    for hot calls.
     """
 
     values: tuple[int, ...]
     packed: bytes
     ahead: int
     mtime: int
+    hot: object
 
 
 class Stat:
@@ -151,13 +154,15 @@ class Stat:
         ids = self._places.ids(call, process)
         if ids is not None:
             seen = _as_seen(times.shown(process), ids)
-            memo = Memo(values, _pack_stat(seen), seen.ahead, seen.mtime)
+            memo = Memo(values, _pack_stat(seen), seen.ahead, seen.mtime, None)
         elif isinstance(memo, Memo) and memo.values == values:
             clock = process.clock
             clock.wall = max(clock.wall, memo.ahead)
         else:
             seen = times.shown(process)
-            memo = Memo(values, _pack_stat(seen), seen.ahead, seen.mtime)
+            shown = _pack_stat(seen)
+            hot = None if file is None else remember(values, shown, seen.ahead)
+            memo = Memo(values, shown, seen.ahead, seen.mtime, hot)
             if file is not None:
                 file.memo = memo
         if process.memory.write(call, buffer, memo.packed) < STAT.size:

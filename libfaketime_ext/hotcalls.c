@@ -1,0 +1,468 @@
+/*
+ * hotcalls: the calls that a build makes most, answered without running any Python.
+ *
+ * Four of five notified calls are a stat of a file that is not there, a stat of a file that was just
+ * looked at, or an open for reading of a file that is shown as it is. None of them moves a clock or
+ * changes what the supervisor knows. Here they are answered between epoll_wait and the next
+ * epoll_wait; whatever is not one of them, or is in the least unusual, is handed to Python untouched,
+ * as if this file did not exist. It knows only what Python has told it:
+ *
+ *   know(tid, wall)   thread `tid`, the only one or the leader of its process, is in the container's
+ *                     own root with all rights, and its wall clock is `wall` or later;
+ *   forget(tid)       that does not hold any more;
+ *   Memo(...)         this file, as long as the kernel says the same of it, is shown as these bytes.
+ *
+ * The contract with nsbuild/supervisor/hotcalls.py, which says how to do without.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum {
+	TID_LIMIT = 1 << 22,	/* PID_MAX_LIMIT of a 64-bit kernel */
+	BUCKETS = 1 << 15,
+	EVENTS = 64,
+	SHORT_PATH = 256,
+	MAX_NAMES = 32,
+	STAT_SIZE = 144,
+};
+
+#define WANTED (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
+
+/* What is shown of a file. Not owned by the table: it goes when Python forgets it. */
+typedef struct Memo {
+	PyObject_HEAD
+	struct Memo *next;
+	struct statx kernel;
+	char shown[STAT_SIZE];
+	int64_t ahead;
+	bool entered;
+} Memo;
+
+static Memo *table[BUCKETS];
+
+static unsigned bucket(const struct statx *file)
+{
+	uint64_t key = file->stx_ino * 0x9E3779B97F4A7C15u ^ file->stx_dev_minor ^ file->stx_mnt_id << 7;
+
+	return (key >> 24) % BUCKETS;
+}
+
+#define SAME(field) (a->field == b->field)
+
+static bool same_time(const struct statx_timestamp *a, const struct statx_timestamp *b)
+{
+	return SAME(tv_sec) && SAME(tv_nsec);
+}
+
+/* All but the time of the last access, which depends on how the host has mounted the file system. */
+static bool same(const struct statx *a, const struct statx *b)
+{
+	return SAME(stx_ino) && SAME(stx_dev_major) && SAME(stx_dev_minor) && SAME(stx_mnt_id) &&
+	       SAME(stx_nlink) && SAME(stx_uid) && SAME(stx_gid) && SAME(stx_mode) &&
+	       SAME(stx_size) && SAME(stx_blocks) && SAME(stx_rdev_major) &&
+	       SAME(stx_rdev_minor) && same_time(&a->stx_btime, &b->stx_btime) &&
+	       same_time(&a->stx_ctime, &b->stx_ctime) && same_time(&a->stx_mtime, &b->stx_mtime);
+}
+
+static PyObject *memo_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
+{
+	Py_buffer kernel, shown;
+	long long ahead;
+	Memo *memo;
+
+	if (!PyArg_ParseTuple(args, "y*y*L", &kernel, &shown, &ahead))
+		return NULL;
+	memo = (Memo *)type->tp_alloc(type, 0);
+	if (memo && kernel.len == sizeof memo->kernel && shown.len == STAT_SIZE) {
+		memcpy(&memo->kernel, kernel.buf, sizeof memo->kernel);
+		memcpy(memo->shown, shown.buf, STAT_SIZE);
+		memo->ahead = ahead;
+		memo->next = table[bucket(&memo->kernel)];
+		table[bucket(&memo->kernel)] = memo;
+		memo->entered = true;
+	} else if (memo) {
+		Py_CLEAR(memo);
+		PyErr_SetString(PyExc_ValueError, "not a struct statx and a struct stat");
+	}
+	PyBuffer_Release(&kernel);
+	PyBuffer_Release(&shown);
+	return (PyObject *)memo;
+}
+
+static void memo_dealloc(Memo *memo)
+{
+	Memo **place = &table[bucket(&memo->kernel)];
+
+	if (memo->entered) {
+		while (*place != memo)
+			place = &(*place)->next;
+		*place = memo->next;
+	}
+	Py_TYPE(memo)->tp_free((PyObject *)memo);
+}
+
+static PyTypeObject MemoType = {
+	PyVarObject_HEAD_INIT(NULL, 0)
+	.tp_name = "nsbuild._hotcalls.Memo",
+	.tp_doc = "Memo(struct statx, struct stat, ahead): what is shown of a file.",
+	.tp_basicsize = sizeof(Memo),
+	.tp_flags = Py_TPFLAGS_DEFAULT,
+	.tp_new = memo_new,
+	.tp_dealloc = (destructor)memo_dealloc,
+};
+
+static Memo *find(const struct statx *file)
+{
+	for (Memo *memo = table[bucket(file)]; memo; memo = memo->next)
+		if (same(&memo->kernel, file))
+			return memo;
+	return NULL;
+}
+
+typedef struct {
+	PyObject_HEAD
+	int listener, epoll;
+	struct seccomp_notif *call;
+	struct seccomp_notif_resp *answer;
+	size_t call_size, answer_size;
+	int64_t *walls;		/* by thread: its wall clock, at least; 0 for one that is not known */
+	char names[MAX_NAMES][16];
+	int name_count;
+	char pending;		/* files are about to be made: only Python can look at any */
+	char quick_exit;	/* nothing has to be done before a process ends */
+	unsigned long long received, answered;
+	char path[SHORT_PATH + 64];
+} Hot;
+
+static bool respond(Hot *hot, int error, uint32_t flags)
+{
+	memset(hot->answer, 0, hot->answer_size);
+	hot->answer->id = hot->call->id;
+	hot->answer->error = -error;
+	hot->answer->flags = flags;
+	while (ioctl(hot->listener, SECCOMP_IOCTL_NOTIF_SEND, hot->answer) < 0)
+		if (errno != EINTR)
+			break;
+	/* Like any answer here it moves nothing, so it does not matter whether it was taken. */
+	hot->answered++;
+	return true;
+}
+
+/* The path at `address`, behind `start`; its length, or -1 for one that Python had better read. */
+static int read_path(Hot *hot, uint64_t address, int start)
+{
+	char *path = hot->path + start, *end;
+	struct iovec here = { path, SHORT_PATH }, there = { (void *)address, SHORT_PATH };
+	ssize_t size = process_vm_readv(hot->call->pid, &here, 1, &there, 1, 0);
+
+	end = size > 0 ? memchr(path, 0, size) : NULL;
+	return end ? end - path : -1;
+}
+
+static bool write_guest(Hot *hot, uint64_t address, const void *data, size_t size)
+{
+	struct iovec here = { (void *)data, size }, there = { (void *)address, size };
+
+	/* The number may have changed hands since RECV, unless the call still waits. */
+	return ioctl(hot->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &hot->call->id) == 0 &&
+	       process_vm_writev(hot->call->pid, &here, 1, &there, 1, 0) == (ssize_t)size;
+}
+
+static bool show(Hot *hot, const struct statx *file, uint64_t buffer)
+{
+	Memo *memo = find(file);
+
+	return memo && memo->ahead <= hot->walls[hot->call->pid] &&
+	       write_guest(hot, buffer, memo->shown, STAT_SIZE) && respond(hot, 0, 0);
+}
+
+static bool answer_fstat(Hot *hot, int fd, uint64_t buffer)
+{
+	struct statx file;
+
+	if (fd < 0)
+		return false;
+	snprintf(hot->path, sizeof hot->path, "%u/fd/%d", hot->call->pid, fd);
+	return statx(AT_FDCWD, hot->path, AT_STATX_DONT_SYNC, WANTED, &file) == 0 &&
+	       show(hot, &file, buffer);
+}
+
+static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, unsigned flags)
+{
+	unsigned follow = flags & AT_SYMLINK_NOFOLLOW;
+	char prefix[48];
+	struct statx file;
+	int room = sizeof prefix, length, size;
+	char *path;
+
+	if (hot->pending || flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
+		return false;
+	length = read_path(hot, address, room);
+	if (length == 0 && flags & AT_EMPTY_PATH)
+		return answer_fstat(hot, dirfd, buffer);
+	if (length <= 0)
+		return false;
+	path = hot->path + room;
+	if (*path != '/') {
+		size = dirfd == AT_FDCWD ? sprintf(prefix, "%u/cwd/", hot->call->pid)
+					 : sprintf(prefix, "%u/fd/%d/", hot->call->pid, dirfd);
+		path -= size;
+		memcpy(path, prefix, size);
+		length += size;
+	}
+	if (statx(AT_FDCWD, path, follow | AT_STATX_DONT_SYNC, WANTED, &file) == 0)
+		return show(hot, &file, buffer);
+	/* Not there, unless it is the /proc of others that we look into (see supervisor/places.py). */
+	if (errno != ENOENT || (*path != '/' && dirfd != AT_FDCWD))
+		return false;
+	path[length] = 0;
+	if (strstr(hot->path + room, "proc") || strstr(hot->path + room, "dev/"))
+		return false;
+	while (length > 1 && path[length - 1] == '/')
+		path[--length] = 0;
+	if (!follow && statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC,
+			     STATX_MODE, &file) == 0)
+		return false;
+	return respond(hot, ENOENT, 0);
+}
+
+static bool answer_open(Hot *hot, uint64_t address, uint64_t flags)
+{
+	const char *name;
+
+	if (flags & (O_ACCMODE | O_CREAT | O_TRUNC) || read_path(hot, address, 0) < 0)
+		return false;
+	name = strrchr(hot->path, '/');
+	name = name ? name + 1 : hot->path;
+	for (int i = 0; i < hot->name_count; i++)
+		if (strcmp(name, hot->names[i]) == 0)
+			return false;
+	return respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+}
+
+static bool answered(Hot *hot)
+{
+	const struct seccomp_data *data = &hot->call->data;
+	const __u64 *args = data->args;
+
+	if (data->arch != AUDIT_ARCH_X86_64 || hot->call->pid >= TID_LIMIT ||
+	    !hot->walls[hot->call->pid])
+		return false;
+	switch (data->nr) {
+	case SYS_newfstatat:
+		return answer_stat(hot, (int)args[0], args[1], args[2], (unsigned)args[3]);
+	case SYS_stat:
+		return answer_stat(hot, AT_FDCWD, args[0], args[1], 0);
+	case SYS_lstat:
+		return answer_stat(hot, AT_FDCWD, args[0], args[1], AT_SYMLINK_NOFOLLOW);
+	case SYS_fstat:
+		return !hot->pending && answer_fstat(hot, (int)args[0], args[1]);
+	case SYS_openat:
+		return answer_open(hot, args[1], args[2]);
+	case SYS_open:
+		return answer_open(hot, args[0], args[1]);
+	case SYS_exit_group:
+		return hot->quick_exit && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+	}
+	return false;
+}
+
+/* Receive one call: a new reference to its values, None if there is nothing for Python to do. */
+static PyObject *hot_receive(Hot *hot, PyObject *Py_UNUSED(unused))
+{
+	const struct seccomp_notif *call = hot->call;
+	const __u64 *args = call->data.args;
+
+	memset(hot->call, 0, hot->call_size);
+	if (ioctl(hot->listener, SECCOMP_IOCTL_NOTIF_RECV, hot->call) < 0) {
+		if (errno == ENOENT || errno == EINTR || errno == EAGAIN)
+			Py_RETURN_NONE;
+		return PyErr_SetFromErrno(PyExc_OSError);
+	}
+	hot->received++;
+	if (answered(hot))
+		Py_RETURN_NONE;
+	return Py_BuildValue("(KIIiIKKKKKKK)", call->id, call->pid, call->flags, call->data.nr,
+			     call->data.arch, call->data.instruction_pointer, args[0], args[1],
+			     args[2], args[3], args[4], args[5]);
+}
+
+static PyObject *as_list(const struct epoll_event *events, int count)
+{
+	PyObject *list = PyList_New(count);
+
+	for (int i = 0; list && i < count; i++) {
+		PyObject *pair = Py_BuildValue("(iI)", events[i].data.fd, events[i].events);
+
+		if (!pair)
+			Py_CLEAR(list);
+		else
+			PyList_SET_ITEM(list, i, pair);
+	}
+	return list;
+}
+
+/*
+ * Wait for events like select.epoll.poll, but answer calls meanwhile: the pair of the events and of
+ * the values of a call. The values are None, unless the listener alone was ready; the ends of
+ * processes must be taken notice of before a call is looked at.
+ */
+static PyObject *hot_wait(Hot *hot, PyObject *arg)
+{
+	struct epoll_event events[EVENTS];
+	PyObject *values, *list;
+	long timeout = PyLong_AsLong(arg);
+	int count;
+
+	if (timeout == -1 && PyErr_Occurred())
+		return NULL;
+	for (;;) {
+		count = epoll_wait(hot->epoll, events, EVENTS, timeout);
+		if (count < 0) {
+			if (errno != EINTR)
+				return PyErr_SetFromErrno(PyExc_OSError);
+			if (PyErr_CheckSignals())
+				return NULL;
+			continue;
+		}
+		if (count != 1 || events[0].data.fd != hot->listener || events[0].events != EPOLLIN)
+			break;
+		values = hot_receive(hot, NULL);
+		if (values != Py_None)
+			return values ? Py_BuildValue("([]N)", values) : NULL;
+		Py_DECREF(values);
+		if (timeout >= 0) {
+			/* Somebody waits for time to pass as well. */
+			count = 0;
+			break;
+		}
+	}
+	list = as_list(events, count);
+	return list ? Py_BuildValue("(NO)", list, Py_None) : NULL;
+}
+
+static PyObject *hot_know(Hot *hot, PyObject *args)
+{
+	unsigned tid;
+	long long wall;
+
+	if (!PyArg_ParseTuple(args, "IL", &tid, &wall))
+		return NULL;
+	if (tid < TID_LIMIT)
+		hot->walls[tid] = wall > 0 ? wall : 0;
+	Py_RETURN_NONE;
+}
+
+static PyObject *hot_forget(Hot *hot, PyObject *arg)
+{
+	unsigned long tid = PyLong_AsUnsignedLong(arg);
+
+	if (PyErr_Occurred())
+		return NULL;
+	if (tid < TID_LIMIT)
+		hot->walls[tid] = 0;
+	Py_RETURN_NONE;
+}
+
+static PyObject *hot_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
+{
+	PyObject *names;
+	Hot *hot = (Hot *)type->tp_alloc(type, 0);
+
+	if (!hot || !PyArg_ParseTuple(args, "iinnO!p", &hot->listener, &hot->epoll, &hot->call_size,
+				      &hot->answer_size, &PyTuple_Type, &names, &hot->quick_exit))
+		goto fail;
+	if (PyTuple_GET_SIZE(names) > MAX_NAMES) {
+		PyErr_SetString(PyExc_ValueError, "too many names");
+		goto fail;
+	}
+	for (; hot->name_count < PyTuple_GET_SIZE(names); hot->name_count++) {
+		const char *name = PyBytes_AsString(PyTuple_GET_ITEM(names, hot->name_count));
+
+		if (!name)
+			goto fail;
+		snprintf(hot->names[hot->name_count], sizeof hot->names[0], "%s", name);
+	}
+	if (hot->call_size < sizeof *hot->call)
+		hot->call_size = sizeof *hot->call;
+	if (hot->answer_size < sizeof *hot->answer)
+		hot->answer_size = sizeof *hot->answer;
+	hot->call = calloc(1, hot->call_size);
+	hot->answer = calloc(1, hot->answer_size);
+	/* Pages of it that are never touched take no memory. */
+	hot->walls = calloc(TID_LIMIT, sizeof *hot->walls);
+	if (hot->call && hot->answer && hot->walls)
+		return (PyObject *)hot;
+	PyErr_NoMemory();
+fail:
+	Py_XDECREF(hot);
+	return NULL;
+}
+
+static void hot_dealloc(Hot *hot)
+{
+	free(hot->call);
+	free(hot->answer);
+	free(hot->walls);
+	Py_TYPE(hot)->tp_free((PyObject *)hot);
+}
+
+static PyMethodDef hot_methods[] = {
+	{ "receive", (PyCFunction)hot_receive, METH_NOARGS, "receive() -> values of a call, or None" },
+	{ "wait", (PyCFunction)hot_wait, METH_O, "wait(milliseconds) -> (events, values or None)" },
+	{ "know", (PyCFunction)hot_know, METH_VARARGS, "know(tid, wall)" },
+	{ "forget", (PyCFunction)hot_forget, METH_O, "forget(tid)" },
+	{ NULL, NULL, 0, NULL },
+};
+
+static PyMemberDef hot_members[] = {
+	{ "pending", T_BOOL, offsetof(Hot, pending), 0, "whether files are about to be made" },
+	{ "received", T_ULONGLONG, offsetof(Hot, received), READONLY, "calls received" },
+	{ "answered", T_ULONGLONG, offsetof(Hot, answered), READONLY, "calls answered here" },
+	{ NULL, 0, 0, 0, NULL },
+};
+
+static PyTypeObject HotType = {
+	PyVarObject_HEAD_INIT(NULL, 0)
+	.tp_name = "nsbuild._hotcalls.Hot",
+	.tp_doc = "Hot(listener, epoll, notif size, resp size, names, quick_exit)",
+	.tp_basicsize = sizeof(Hot),
+	.tp_flags = Py_TPFLAGS_DEFAULT,
+	.tp_new = hot_new,
+	.tp_dealloc = (destructor)hot_dealloc,
+	.tp_methods = hot_methods,
+	.tp_members = hot_members,
+};
+
+static struct PyModuleDef module = {
+	PyModuleDef_HEAD_INIT,
+	.m_name = "_hotcalls",
+	.m_doc = "The calls that a build makes most; see libfaketime_ext/README.md.",
+	.m_size = -1,
+};
+
+PyMODINIT_FUNC PyInit__hotcalls(void)
+{
+	PyObject *made = PyModule_Create(&module);
+
+	if (!made || PyModule_AddType(made, &MemoType) || PyModule_AddType(made, &HotType))
+		Py_CLEAR(made);
+	return made;
+}

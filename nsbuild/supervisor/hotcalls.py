@@ -1,0 +1,83 @@
+"""The hot calls: what libfaketime_ext/hotcalls.c may answer by itself, and how it is told.
+
+The extension is optional. Without it (no C compiler at installation, or NSBUILD_HOTCALLS=0 in the
+caller's environment) every call takes the way through Python, with the same answers: a build takes
+longer, and that is all. With a trace every call does, since each has to be written down.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from nsbuild.kernel.files import STATX
+from nsbuild.kernel.seccomp import notif_sizes
+
+from .places import PLAIN
+
+if TYPE_CHECKING:
+    from nsbuild._hotcalls import Hot
+
+    from .births import Births
+    from .filetimes import FileTimes
+    from .processes import Process
+
+try:
+    from nsbuild import _hotcalls as extension
+except ImportError:
+    extension = None  # type: ignore[assignment]
+
+SWITCH = "NSBUILD_HOTCALLS"
+"""In the environment: 0 turns the extension off."""
+
+
+def available() -> bool:
+    """Whether the extension is there and wanted."""
+    return extension is not None and os.environ.get(SWITCH, "1") != "0"
+
+
+def make_hot(listener: int, epoll: int, names: frozenset[bytes], quick_exit: bool) -> Hot:
+    """The extension at work on a listener and the epoll that watches it.
+
+    `names` are the last names of paths that only Python opens; with `quick_exit` nothing has to be
+    done before a process ends.
+    """
+    return extension.Hot(listener, epoll, *notif_sizes(), tuple(sorted(names)), quick_exit)
+
+
+def remember(values: tuple[int, ...], shown: bytes, ahead: int) -> object:
+    """Let the extension show `shown` (struct stat) for the file that has these values of STATX.
+
+    As long as the result is kept. `ahead` is the wall clock that a reader moves up to.
+    """
+    return None if extension is None else extension.Memo(STATX.pack(*values), shown, ahead)
+
+
+class Keeper:
+    """Tells the extension what it may know, after each call that Python has answered."""
+
+    def __init__(self, hot: Hot, births: Births, times: FileTimes) -> None:
+        self.hot = hot
+        self._births = births
+        self._times = times
+
+    def answered(self, tid: int, process: Process) -> None:
+        """`process` has been answered a call of its thread `tid`."""
+        hot = self.hot
+        hot.pending = bool(self._times.pending)
+        birth = self._births.in_flight
+        if (
+            process.place is PLAIN
+            and tid == process.pid
+            and (birth is None or birth.process is not process)
+        ):
+            hot.know(tid, process.clock.wall)
+        else:
+            hot.forget(process.pid)
+        self.births_went_on()
+
+    def births_went_on(self) -> None:
+        """Whoever forks tells by its next call that it has: that call must be seen."""
+        birth = self._births.in_flight
+        if birth is not None:
+            self.hot.forget(birth.process.pid)
