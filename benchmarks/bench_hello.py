@@ -7,7 +7,18 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.common import CACHE, REPO, alternate, inside, output, pinned, seconds, table, title
+from benchmarks.common import (
+    CACHE,
+    REPO,
+    alternate,
+    inside,
+    output,
+    pinned,
+    python_only,
+    seconds,
+    table,
+    title,
+)
 
 BUILD = "dpkg-source -x hello_*.dsc hello && cd hello && dpkg-buildpackage -b -us -uc"
 FETCH = REPO / "tests" / "acceptance" / "fetch-source.sh"
@@ -33,6 +44,7 @@ def main(quick: bool) -> None:
     commands: dict[str, list[str | Path]] = {
         "bare": pinned(*PLAIN, *script),
         "nsbuild": inside(*script),
+        "nsbuild, Python only": python_only(inside(*script)),
         "bwrap": pinned("bwrap", "--dev-bind", "/", "/", "--unshare-pid", *PLAIN, *script),
     }
     if quick:

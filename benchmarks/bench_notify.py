@@ -4,6 +4,7 @@ The guest counts cycles, since inside every clock is virtual. `raw_getppid` is n
 shows what the filter alone costs; `libc_clock_gettime` is what programs call. `Python's floor` is a
 loop that receives and answers nothing (see floor.py): what no supervisor in Python can go below. It
 is notified of raw_clock_gettime and raw_getrandom alone, so its other figures are about native.
+`Python only` is nsbuild without its extension for hot calls: what stat and open cost then.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.common import alternate, guest, inside, output, pinned, table, title
+from benchmarks.common import (
+    alternate,
+    guest,
+    inside,
+    output,
+    pinned,
+    python_only,
+    table,
+    title,
+)
 
 
 def main(quick: bool) -> None:
@@ -31,6 +41,7 @@ def main(quick: bool) -> None:
             "native": lambda: measure(pinned(binary, count)),
             "Python's floor": lambda: measure(floor),
             "nsbuild": lambda: measure(inside(binary, count)),
+            "nsbuild, Python only": lambda: measure(python_only(inside(binary, count))),
             "nsbuild --sched=other": lambda: measure(
                 inside(binary, count, options=["--sched=other"])
             ),

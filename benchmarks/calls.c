@@ -3,9 +3,12 @@
  * Cycles, because inside nsbuild every other clock is virtual. `calls calibrate` prints how many cycles
  * a second has and is run outside. */
 #define _GNU_SOURCE
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -19,6 +22,22 @@ static void raw_getppid(void) { syscall(SYS_getppid); }
 static void raw_clock_gettime(void) { syscall(SYS_clock_gettime, CLOCK_REALTIME, &now); }
 static void libc_clock_gettime(void) { clock_gettime(CLOCK_REALTIME, &now); }
 static void raw_getrandom(void) { syscall(SYS_getrandom, bytes, sizeof bytes, 0); }
+
+static struct stat status;
+
+static void stat_there(void) { stat("/usr/bin/env", &status); }
+static void stat_absent(void) { stat("/usr/include/no-such-file.h", &status); }
+static void fstat_stdin(void) { fstat(0, &status); }
+static void open_to_read(void) { close(open("/etc/passwd", O_RDONLY)); }
+static void open_to_write(void) { close(open("written", O_WRONLY | O_CREAT | O_TRUNC, 0666)); }
+
+static void list_directory(void)
+{
+    DIR *directory = opendir("/etc");
+    while (directory && readdir(directory))
+        ;
+    closedir(directory);
+}
 
 static void fork_and_wait(void)
 {
@@ -37,6 +56,12 @@ static const struct {
     {"raw_clock_gettime", raw_clock_gettime, 100},
     {"libc_clock_gettime", libc_clock_gettime, 100},
     {"raw_getrandom", raw_getrandom, 100},
+    {"stat_there", stat_there, 100},
+    {"stat_absent", stat_absent, 100},
+    {"fstat_stdin", fstat_stdin, 100},
+    {"open_to_read", open_to_read, 50},
+    {"open_to_write", open_to_write, 20},
+    {"list_directory", list_directory, 2},
     {"fork_and_wait", fork_and_wait, 2},
 };
 

@@ -41,6 +41,11 @@ def inside(*command: str | Path, options: Sequence[str] = ()) -> list[str | Path
     return [NSBUILD, "exec", f"--cpu={cpu()}", *options, "/", *command]
 
 
+def python_only(command: Command) -> list[str | Path]:
+    """The command under an nsbuild that does without its C extension."""
+    return ["env", "NSBUILD_HOTCALLS=0", *command]
+
+
 def guest(name: str) -> Path:
     """Compile benchmarks/NAME.c, static, into the cache directory."""
     CACHE.mkdir(parents=True, exist_ok=True)
