@@ -57,7 +57,16 @@ class Look(NamedTuple):
 class Event:
     """What one call is about to do, gathered before the kernel goes on with it."""
 
-    __slots__ = ("births", "changed", "entered", "moved", "rewritten", "set_times", "written")
+    __slots__ = (
+        "births",
+        "changed",
+        "entered",
+        "moved",
+        "rewritten",
+        "set_times",
+        "unnamed",
+        "written",
+    )
 
     def __init__(self) -> None:
         self.entered: list[tuple[File, bytes]] = []
@@ -65,6 +74,7 @@ class Event:
         self.rewritten: list[File] = []
         self.changed: list[File] = []
         self.births: list[tuple[int, bytes]] = []
+        self.unnamed: File | None = None
         self.moved: tuple[File, bytes, bytes, File | None, bool] | None = None
         self.set_times: list[tuple[File, int | None, int | None]] = []
 
@@ -209,6 +219,9 @@ class Write:
             file.change(now)
         for file, mtime, atime in event.set_times:
             file.set_times(mtime, now if atime == UTIME_NOW else atime)
+        if event.unnamed is not None:
+            # It has other names; whoever writes to it next says by which.
+            times.dirty.pop(event.unnamed, None)
         if event.moved is not None:
             times.pending.append(Move(call.tid, process, *event.moved))
         for parent, name in event.births:
@@ -331,6 +344,7 @@ class Write:
         if not look.error:
             if look.nlink > 1 and not stat.S_ISDIR(look.mode):
                 event.change(look)
+                event.unnamed = look.file
             event.enter(self._parent(call, process, dirfd, path))
         self._go(call, process, event)
 
@@ -350,6 +364,7 @@ class Write:
             event.change(look)
             if not victim.error and (flags & _RENAME_EXCHANGE or victim.nlink > 1):
                 event.change(victim)
+                event.unnamed = None if flags & _RENAME_EXCHANGE else victim.file
             event.enter(self._parent(call, process, source, first))
             parent = self._parent(call, process, target, second)
             event.enter(parent)
