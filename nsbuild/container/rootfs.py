@@ -205,7 +205,9 @@ def _dev(root: Rootfs, host: Host) -> Iterator[Operation]:
     for name in DEVICES:
         if host.exists(f"/dev/{name}"):
             yield MakeFile(root, f"/dev/{name}")
-            yield Bind(root, f"/dev/{name}", f"/dev/{name}")
+            # The inode is the host's, for a build's root to chmod(2) unless the mount is read-only,
+            # which has no effect on reading and writing the device.
+            yield Bind(root, f"/dev/{name}", f"/dev/{name}", read_only=True)
     for name in SERVED_DEVICES:
         yield MakeFile(root, f"/dev/{name}")
     yield Symlink(root, "/dev/fd", "/proc/self/fd")

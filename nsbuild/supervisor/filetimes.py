@@ -100,7 +100,7 @@ class FileTimes:
 
     `served` has mode, major and minor number of the files that the supervisor serves, by path;
     `dirty` holds where those files are that may have been written: also after a look, since whoever
-    had one open may still write to it.
+    had one open may still write to it. `names` are those of files that have had more than one.
     """
 
     def __init__(
@@ -111,6 +111,7 @@ class FileTimes:
         self.served = served
         self.pending: list[Pending | Move] = []
         self.dirty: dict[File, bytes] = {}
+        self.names: dict[File, list[bytes]] = {}
         self._start = start
         self._epoch = epoch
         self.file: File | None = None
@@ -302,10 +303,13 @@ class FileTimes:
             _drop(pending)
         self.pending = []
         # Files before the directories they are in, though setting a time does not change those.
-        for file, path in list(self.dirty.items()):
-            if self._at(path) is file:
-                mtime = self.values[17] * NSEC + self.values[18]
-                self._take_notice(file, mtime, path, AT_SYMLINK_NOFOLLOW)
+        for file in {**self.dirty, **self.names}:
+            first = [self.dirty[file]] if file in self.dirty else []
+            for path in (*first, *self.names.get(file, ())):
+                if self._at(path) is file:
+                    mtime = self.values[17] * NSEC + self.values[18]
+                    self._take_notice(file, mtime, path, AT_SYMLINK_NOFOLLOW)
+                    break
 
 
 def _drop(pending: Pending | Move) -> None:

@@ -208,6 +208,8 @@ class Model:
         if there is not None and there.holds(one):
             raise Fail(errno.EINVAL if exchange else errno.ENOTEMPTY)
         if there is node:
+            if node.twofold and (one, one_name) != (two, two_name):
+                raise Fail(errno.ESTALE)
             return
         if two.dead:
             raise Fail(errno.ENOENT)

@@ -26,9 +26,14 @@ INPUTS = {
 }
 """What is there before: size, -1 for a directory, and mtime, once later than the epoch (ns)."""
 
-_FILES = ["a", "b", "c", "d/a", "d/b", "d/e/a", "e/a", "h/k", "h/a", "i", "j"]
-_DIRS = ["d", "e", "d/e", "f"]
-_LINKS = ["s", "t", "d/s"]
+_FILES = ["a", "b", "d/a", "d/b", "e/a", "h/k", "i", "j"]
+_DIRS = ["d", "e", "d/e"]
+_LINKS = ["s", "d/s"]
+_FIRST: Steps = [
+    *(["mkdir", "d"], ["mkdir", "e"], ["write", "a", "w", 10], ["write", "d/a", "x", 5000]),
+    *(["keep", 0, "a"], ["keep", 1, "d/b"], ["symlink", "a", "s"], ["link", "a", "b"]),
+]
+"""Of these most are done before all others, so that there is something to work with."""
 
 _file = st.sampled_from([*_FILES, *_FILES, *_LINKS, "d", "s/a"])
 _dir = st.sampled_from(_DIRS)
@@ -69,6 +74,7 @@ _PLAIN = [
     _step("unlink", _movable),
     _step("mkdir", _dir),
     _step("mkdir", _dir),
+    _step("rmdir", _dir),
     _step("rmdir", _movable),
     _step("chmod", _any, st.sampled_from([0o700, 0o711, 0o755])),
     _step("utime", _any, st.booleans(), _times),
@@ -88,7 +94,11 @@ _processes = st.one_of(
     _step("background", st.sampled_from(["p", "q"]), _inner),
     _step("wait"),
 )
-STEPS = st.lists(st.one_of(*[_plain] * 6, _processes), min_size=20, max_size=40)
+_first = st.lists(st.integers(0, 3), min_size=len(_FIRST), max_size=len(_FIRST)).map(
+    lambda chances: [step for step, chance in zip(_FIRST, chances, strict=True) if chance]
+)
+_rest = st.lists(st.one_of(*[_plain] * 6, _processes), min_size=20, max_size=40)
+STEPS = st.tuples(_first, _rest).map(lambda parts: parts[0] + parts[1])
 
 WALK: Steps = [
     ["wait"],

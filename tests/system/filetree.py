@@ -57,7 +57,7 @@ class Node:
     nothing, which nsbuild could not know beforehand: then ctime may be later than that. `atime` and
     `birth` are None for "as mtime". A `twofold` one is a hard link to an input on an overlayfs,
     which shows each name as an inode of its own (Documentation/filesystems/overlayfs.rst, without
-    "index"), so that nothing follows from one for the other.
+    "index"): nothing follows from one for the other, and a rename over it is ESTALE.
     """
 
     def __init__(self, kind: int, mode: int, size: int = 0, mtime: int = 0) -> None:

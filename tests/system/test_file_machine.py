@@ -25,7 +25,7 @@ import pytest
 from tests.guests.build import SOURCES
 from tests.system.filemodel import Model, Wrong
 from tests.system.filesteps import WALK, Steps, draw, inputs, lay_out
-from tests.system.harness import Outcome, Runner, difference, load, next_second
+from tests.system.harness import TIMEOUT, Outcome, Runner, difference, load, next_second
 
 EXAMPLES = int(os.environ.get("NSBUILD_MACHINE_EXAMPLES", "0"))
 FIXED = 60
@@ -75,7 +75,7 @@ class Bench:
         """All of them in one container."""
         stdin = self.lay_out(sequences, cwd)
         since = time.time_ns() - NSEC
-        outcome = self.ns.exec(*PYTHON, stdin=stdin, cwd=cwd)
+        outcome = self.ns.exec(*PYTHON, stdin=stdin, cwd=cwd, timeout=TIMEOUT + len(sequences))
         times = {
             str(path.relative_to(cwd)): path.lstat().st_mtime_ns for path in sorted(cwd.rglob("*"))
         }

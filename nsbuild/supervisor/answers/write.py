@@ -12,10 +12,9 @@ import errno
 import os
 import stat
 import struct
-from typing import NamedTuple
 
 from nsbuild.determinism.clock import NSEC_PER_SEC
-from nsbuild.determinism.files import AS_MTIME, File
+from nsbuild.determinism.files import AS_MTIME
 from nsbuild.kernel.files import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -28,6 +27,7 @@ from nsbuild.kernel.files import (
 )
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
+from nsbuild.supervisor.answers.event import NOTHING, Event, Look
 from nsbuild.supervisor.filetimes import FileTimes, Move, Pending, path_of, path_of_fd
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
@@ -39,54 +39,6 @@ _RENAME_EXCHANGE = 2
 _TIMES = struct.Struct("=4q")
 _UTIMBUF = struct.Struct("=2q")
 _OPEN_HOW = struct.Struct("=QQQ")
-
-
-class Look(NamedTuple):
-    """What a path leads to before the call: `error` 0, or an errno and no file.
-
-    `file` is None for one that has no memory, `where` its absolute path inside.
-    """
-
-    error: int
-    file: File | None
-    mode: int
-    nlink: int
-    where: bytes
-
-
-class Event:
-    """What one call is about to do, gathered before the kernel goes on with it."""
-
-    __slots__ = ("births", "changed", "entered", "moved", "rewritten", "set_times", "written")
-
-    def __init__(self) -> None:
-        self.entered: list[tuple[File, bytes]] = []
-        self.written: list[tuple[File, bytes]] = []
-        self.rewritten: list[File] = []
-        self.changed: list[File] = []
-        self.births: list[tuple[int, bytes]] = []
-        self.moved: tuple[File, bytes, bytes, File | None, bool] | None = None
-        self.set_times: list[tuple[File, int | None, int | None]] = []
-
-    def write(self, look: Look) -> None:
-        """The content of what was looked at may change."""
-        if look.file is not None:
-            self.written.append((look.file, look.where))
-
-    def enter(self, look: Look) -> None:
-        """The entries of the directory that was looked at may change."""
-        if look.file is not None:
-            self.entered.append((look.file, look.where))
-
-    def change(self, look: Look) -> None:
-        """The inode of what was looked at changes."""
-        if look.file is not None:
-            self.changed.append(look.file)
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing is known to happen."""
-        return not (self.written or self.changed or self.entered)
 
 
 class Write:
@@ -120,7 +72,7 @@ class Write:
 
     def _look(self, call: Call, process: Process, dirfd: int, path: bytes, flags: int) -> Look:
         if not path:
-            return _NOTHING
+            return NOTHING
         times = self._times
         where = b""
 
@@ -168,7 +120,7 @@ class Write:
             return
         opened: list[int] = []
         times = self._times
-        parent = _NOTHING
+        parent = NOTHING
 
         def act(ours: bytes, how: int) -> int:
             nonlocal parent
@@ -209,6 +161,11 @@ class Write:
             file.change(now)
         for file, mtime, atime in event.set_times:
             file.set_times(mtime, now if atime == UTIME_NOW else atime)
+        if event.unnamed is not None:
+            # It has other names; whoever writes to it next says by which.
+            times.dirty.pop(event.unnamed, None)
+        if event.named is not None:
+            times.names.setdefault(event.named[0], []).extend(event.named[1:])
         if event.moved is not None:
             times.pending.append(Move(call.tid, process, *event.moved))
         for parent, name in event.births:
@@ -318,7 +275,12 @@ class Write:
             there = self._look(call, process, target, name, AT_SYMLINK_NOFOLLOW)
             if there.error == errno.ENOENT:
                 event.change(look)
-                event.enter(self._parent(call, process, target, name))
+                parent = self._parent(call, process, target, name)
+                event.enter(parent)
+                here, directory = self._where(look), self._where(parent)
+                if look.file is not None and here and directory:
+                    made = directory.rstrip(b"/") + b"/" + _split(name)[1]
+                    event.named = look.file, here, made
         self._go(call, process, event)
 
     def unlink(self, call: Call, process: Process) -> None:
@@ -331,6 +293,7 @@ class Write:
         if not look.error:
             if look.nlink > 1 and not stat.S_ISDIR(look.mode):
                 event.change(look)
+                event.unnamed = look.file
             event.enter(self._parent(call, process, dirfd, path))
         self._go(call, process, event)
 
@@ -350,6 +313,7 @@ class Write:
             event.change(look)
             if not victim.error and (flags & _RENAME_EXCHANGE or victim.nlink > 1):
                 event.change(victim)
+                event.unnamed = None if flags & _RENAME_EXCHANGE else victim.file
             event.enter(self._parent(call, process, source, first))
             parent = self._parent(call, process, target, second)
             event.enter(parent)
@@ -411,8 +375,6 @@ class Write:
             )
         self._go(call, process, event)
 
-
-_NOTHING = Look(errno.ENOENT, None, 0, 0, b"")
 
 _CHANGE_FD = ("fchmod", "fchown", "fsetxattr", "fremovexattr")
 
