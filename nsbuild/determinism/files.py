@@ -36,7 +36,7 @@ class File:
     `btime` is when it was made inside, None for an input, which shows the mtime it had at `first`.
     `mtime` is shown as long as the kernel's is `seen`; `written` and `changed` are the times of the
     last events that may have changed the content and have changed the inode, 0 for none; `own` says
-    that `mtime` came from a virtual clock, so that who sees it moves up to it. `memo` is whatever
+    that `mtime` came from a virtual clock, so that who sees it moves up to it. `version` counts the writes that were noticed; `memo` is whatever
     its user has made of all this; it is forgotten when something changes.
     """
 
@@ -53,6 +53,7 @@ class File:
         "own",
         "seen",
         "sure",
+        "version",
         "written",
     )
 
@@ -70,6 +71,7 @@ class File:
         self.own = False
         self.sure = False
         self.memo: object = None
+        self.version = 0
 
     @property
     def ctime(self) -> int:
@@ -88,6 +90,7 @@ class File:
         if kernel_mtime == self.seen:
             return None
         self.memo = None
+        self.version += 1
         sure, self.sure = self.sure, False
         if self.explicit is not None and _stored(self.explicit, kernel_mtime):
             self.mtime, self.own = kernel_mtime, False

@@ -16,8 +16,9 @@ import os
 import stat
 import struct
 from collections.abc import Callable
+from typing import NamedTuple
 
-from nsbuild.determinism.files import file_number
+from nsbuild.determinism.files import File, file_number
 from nsbuild.kernel.files import AT_SYMLINK_NOFOLLOW
 from nsbuild.kernel.process import PIDFD_THREAD, pidfd_getfd
 from nsbuild.kernel.x86_64 import NR
@@ -49,11 +50,26 @@ class Listing:
         self.types = types
 
 
+class Whole(NamedTuple):
+    """A directory that was read in one go: valid while its file's `version` and `changed` stay.
+
+    The first counts each time that it was found written (see nsbuild.determinism.files), the
+    second moves when the directory itself is moved, and with it "..".
+    """
+
+    version: int
+    changed: int
+    pack: Pack
+    listing: Listing
+    data: bytes
+
+
 class Directories:
     """Answers for reading directories."""
 
     def __init__(self, times: FileTimes) -> None:
         self._times = times
+        self._whole: dict[File, Whole] = {}
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
@@ -97,10 +113,15 @@ class Directories:
         position = os.lseek(fd, 0, os.SEEK_CUR)
         key = (found.st_dev, found.st_ino)
         listing = process.listings.get(number)
-        if not position or listing is None or listing.key != key:
-            listing = process.listings[number] = self._list(fd, key, call.tid, process)
         size = min(call.args[2] & 0xFFFFFFFF, _BIGGEST)
-        data, end = self._entries(fd, call.tid, process, listing, position, size, pack)
+        whole = None if position else self._known(fd, call.tid, process, size, pack)
+        if whole is not None:
+            listing = process.listings[number] = whole.listing
+            data, end = whole.data, len(listing.names)
+        else:
+            if not position or listing is None or listing.key != key:
+                listing = process.listings[number] = self._list(fd, key, call.tid, process)
+            data, end = self._entries(fd, call.tid, process, listing, position, size, pack)
         if end < 0:
             return errno.EINVAL
         if data:
@@ -115,6 +136,17 @@ class Directories:
         if not call.answer(len(data)):
             os.lseek(fd, position, os.SEEK_SET)
         return 0
+
+    def _known(self, fd: int, tid: int, process: Process, size: int, pack: Pack) -> Whole | None:
+        """What the directory held when it was last read, if it holds the same now."""
+        times = self._times
+        times.look(process, tid, b"self/fd/%d" % fd, 0)
+        file = times.file
+        whole = None if file is None else self._whole.get(file)
+        if whole is None or file is None:
+            return None
+        same = whole.version == file.version and whole.changed == file.changed
+        return whole if same and whole.pack is pack and len(whole.data) <= size else None
 
     def _list(self, fd: int, key: tuple[int, int], tid: int, process: Process) -> Listing:
         # A description of our own, since reading moves its position.
@@ -151,9 +183,12 @@ class Directories:
 
         The position is -1 if not even one fits.
         """
+        if position >= len(listing.names):
+            return b"", position
         times = self._times
         times.look(process, tid, b"self/fd/%d" % fd, 0)
-        own = times.number if times.file is None else times.file.number
+        itself = times.file
+        own = times.number if itself is None else itself.number
         mount = times.mount
         directory = path_of_fd(fd) if mount.transient else b""
         parts: list[bytes] = []
@@ -175,7 +210,10 @@ class Directories:
                 return b"".join(parts), index if parts else -1
             parts.append(part)
             room -= len(part)
-        return b"".join(parts), max(position, len(listing.names))
+        data = b"".join(parts)
+        if not position and itself is not None and len(parts) == len(listing.names):
+            self._whole[itself] = Whole(itself.version, itself.changed, pack, listing, data)
+        return data, len(listing.names)
 
 
 def _borrow(tid: int, process: Process, number: int) -> int:
