@@ -36,8 +36,9 @@ class File:
     `btime` is when it was made inside, None for an input, which shows the mtime it had at `first`.
     `mtime` is shown as long as the kernel's is `seen`; `written` and `changed` are the times of the
     last events that may have changed the content and have changed the inode, 0 for none; `own` says
-    that `mtime` came from a virtual clock, so that who sees it moves up to it. `version` counts the writes that were noticed; `memo` is whatever
-    its user has made of all this; it is forgotten when something changes.
+    that `mtime` came from a virtual clock, so that who sees it moves up to it. `version` counts the
+    writes that were noticed; `memo` is whatever its user has made of all this, and is forgotten
+    when something changes.
     """
 
     __slots__ = (
