@@ -233,7 +233,8 @@ static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, 
 	if (errno != ENOENT || (*path != '/' && dirfd != AT_FDCWD))
 		return false;
 	path[length] = 0;
-	if (strstr(hot->path + room, "proc") || strstr(hot->path + room, "dev/"))
+	if (strstr(hot->path + room, "proc") || strstr(hot->path + room, "dev/") ||
+	    strstr(hot->path + room, "self"))
 		return false;
 	while (length > 1 && path[length - 1] == '/')
 		path[--length] = 0;

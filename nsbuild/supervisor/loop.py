@@ -143,7 +143,7 @@ class Supervisor:
         devices = Devices(parts.workdir)
         served = {os.fsencode(SERVED[name].path): SERVED[name].shown for name in parts.fuse}
         self.times = FileTimes(devices, served, parts.start, rules.rates.epoch)
-        self.handlers = self._collect_handlers(rules, devices)
+        self.handlers = self._collect_handlers(rules)
         self.keeper = self._make_keeper()
         self.sources: dict[int, Callable[[], None]] = {
             parts.events.fileno(): self._init_event,
@@ -155,7 +155,7 @@ class Supervisor:
         for fd in (*self.sources, parts.listener_fd):
             self.epoll.register(fd, select.EPOLLIN)
 
-    def _collect_handlers(self, rules: Rules, devices: Devices) -> dict[int, Handler]:
+    def _collect_handlers(self, rules: Rules) -> dict[int, Handler]:
         places = Places(self.parts.users)
         write = Write(places, self.times)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
@@ -168,7 +168,7 @@ class Supervisor:
             **write.handlers(),
             **ProcSelf(places, self.times, self.table.by_vpid.get, write.open).handlers(),
             **Directories(self.times).handlers(),
-            **PlaceCalls(devices).handlers(),
+            **PlaceCalls(self.times).handlers(),
             NR["arch_prctl"]: self._arch_prctl,
             NR["seccomp"]: _own_filter,
             NR["prctl"]: _own_filter,

@@ -17,7 +17,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import prctl
@@ -76,14 +76,15 @@ class Ids(NamedTuple):
 
 
 class Place(NamedTuple):
-    """From where and as whom a process looks: descriptors to take on, -1 for our own.
+    """From where and as whom a process looks; whether from a mount namespace or a root of its own.
 
+    Descriptors of these are not kept: they would keep file systems busy that the guest unmounts.
     `dac` tells whether it may read whatever it likes (CAP_DAC_READ_SEARCH); `ids` how it sees ids,
     None in the container's own user namespace.
     """
 
-    mount_namespace: int
-    root: int
+    mount_namespace: bool
+    root: bool
     uid: int
     gid: int
     groups: tuple[int, ...]
@@ -91,7 +92,7 @@ class Place(NamedTuple):
     ids: Ids | None = None
 
 
-PLAIN = Place(-1, -1, 0, 0, (), True)
+PLAIN = Place(False, False, 0, 0, (), True)
 """The container's own root directory and all rights: most of what a build does."""
 
 
@@ -108,7 +109,6 @@ class Places:
         self._root = os.open("/", os.O_PATH | os.O_CLOEXEC)
         self._root_key = _root_key(b"/")
         self._groups = os.getgroups()
-        self._known: dict[object, int] = {}
 
     def at(
         self, call: Call, process: Process, dirfd: int, path: bytes, flags: int, act: Act
@@ -180,7 +180,7 @@ class Places:
         self, place: Place, own: _Self, base: int, path: bytes, flags: int, act: Act
     ) -> int:
         """Do `act` where `path`, which we do not find from `base`, leads through /proc's "self"."""
-        with self._taken(place):
+        with self._taken(place, own.tid):
             try:
                 other = _without_self(base, path, flags, own)
             except OSError as error:
@@ -189,7 +189,7 @@ class Places:
             return errno.ENOENT
         link, rest = other
         if not link:
-            return self._from(place, base, rest, flags, act)
+            return self._from(place, own.tid, base, rest, flags, act)
         # A link of the caller's own /proc/PID, which the kernel follows for it, whatever its rights
         # are; we follow it with ours.
         if not rest:
@@ -199,7 +199,7 @@ class Places:
         except OSError as error:
             return error.errno or errno.ENOENT
         try:
-            result = self._from(place, base, rest, flags, act)
+            result = self._from(place, own.tid, base, rest, flags, act)
             if result == errno.ENOENT and own.again():
                 result = self._by_self(place, own, base, rest, flags, act)
             return result
@@ -214,12 +214,12 @@ class Places:
         with _opened(tid, dirfd, path) as base:
             if base < 0 and base != AT_FDCWD:
                 return -base
-            return self._from(place, base, path, flags, act)
+            return self._from(place, tid, base, path, flags, act)
 
-    def _from(self, place: Place, base: int, path: bytes, flags: int, act: Act) -> int:
+    def _from(self, place: Place, tid: int, base: int, path: bytes, flags: int, act: Act) -> int:
         """The same from a descriptor of ours, or AT_FDCWD."""
         nofollow = os.O_NOFOLLOW if flags else 0
-        with self._taken(place):
+        with self._taken(place, tid):
             try:
                 found = os.open(
                     path,
@@ -234,24 +234,30 @@ class Places:
             os.close(found)
 
     @contextmanager
-    def _taken(self, place: Place) -> Iterator[None]:
+    def _taken(self, place: Place, tid: int) -> Iterator[None]:
         if place is PLAIN:
             yield
             return
         try:
-            self._enter(place)
+            self._enter(place, tid)
             yield
         finally:
             self._leave(place)
 
-    def _enter(self, place: Place) -> None:
-        if place.mount_namespace >= 0:
-            setns(place.mount_namespace, CLONE_NEWNS)
-        if place.root >= 0:
-            os.fchdir(place.root)
-            os.chroot(".")
-        if place.mount_namespace >= 0 or place.root >= 0:
-            os.fchdir(self._host_proc)
+    def _enter(self, place: Place, tid: int) -> None:
+        if place.root:
+            # Both are opened in our own /proc, before we see another; whoever is gone meanwhile
+            # gets no answer, whatever we find.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), ExitStack() as opened:
+                root = os.open(f"{tid}/root", os.O_PATH | os.O_CLOEXEC)
+                opened.callback(os.close, root)
+                if place.mount_namespace:
+                    namespace = os.open(f"{tid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+                    opened.callback(os.close, namespace)
+                    setns(namespace, CLONE_NEWNS)
+                os.fchdir(root)
+                os.chroot(".")
+                os.fchdir(self._host_proc)
         if place.uid or place.gid or place.groups:
             with contextlib.suppress(PermissionError):
                 # A namespace with a single group has no others to take on (user_namespaces(7)).
@@ -268,9 +274,9 @@ class Places:
             set_fs_ids(0, 0)
             with contextlib.suppress(PermissionError):
                 os.setgroups(self._groups)
-        if place.mount_namespace >= 0:
+        if place.mount_namespace:
             setns(self._namespace, CLONE_NEWNS)
-        if place.mount_namespace >= 0 or place.root >= 0:
+        if place.root:
             os.fchdir(self._root)
             os.chroot(".")
             os.fchdir(self._host_proc)
@@ -301,8 +307,9 @@ class Places:
                 # Capabilities there hold for what the inner namespace owns, hardly for more than
                 # its owner's files, which need none.
                 dac = False
-            namespace = self._namespace_of(tid)
-            root = self._root_of(tid, namespace)
+            own = os.fstat(self._namespace).st_ino
+            namespace = os.stat(tid + b"/ns/mnt").st_ino != own
+            root = namespace or _root_key(tid + b"/root") != self._root_key
         except OSError:
             return PLAIN
         if uid and dac:
@@ -312,25 +319,6 @@ class Places:
             gid, groups = 0, ()
         place = Place(namespace, root, uid, gid, groups, dac, ids)
         return PLAIN if place == PLAIN else place
-
-    def _namespace_of(self, tid: bytes) -> int:
-        link = tid + b"/ns/mnt"
-        found = os.stat(link)
-        if found.st_ino == os.fstat(self._namespace).st_ino:
-            return -1
-        key = ("ns", found.st_ino)
-        if key not in self._known:
-            self._known[key] = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
-        return self._known[key]
-
-    def _root_of(self, tid: bytes, namespace: int) -> int:
-        key = _root_key(tid + b"/root")
-        if key == self._root_key and namespace < 0:
-            return -1
-        if (namespace, key) not in self._known:
-            fd = os.open(tid + b"/root", os.O_PATH | os.O_CLOEXEC)
-            self._known[namespace, key] = fd
-        return self._known[namespace, key]
 
 
 def _root_key(path: bytes) -> tuple[int, ...]:
@@ -379,6 +367,7 @@ class _Self:
 
     def __init__(self, call: Call, process: Process) -> None:
         self._call = call
+        self.tid = call.tid
         self._pid = process.pid
         self._times = 0
 

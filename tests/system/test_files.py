@@ -296,3 +296,15 @@ def test_a_directory_that_was_read_is_read_again_after_a_change(ns: Runner) -> N
         "cmp -s /tmp/1 /tmp/2 || echo other"
     )
     assert lines(ns, script) == ["late", "early", "late", "late", "moved", "moved", "other"]
+
+
+def test_nothing_that_was_looked_at_stays_busy(root: Runner) -> None:
+    """A file system that the build has mounted, entered and written can be unmounted at once."""
+    needs_tools("busybox")
+    script = (
+        "mkdir m; for i in 1 2 3; do mount -t tmpfs none m; cp /bin/busybox m; mkdir m/d; "
+        "chroot m /busybox sh -c '/busybox stat -c %n /d; /busybox touch /d/x; "
+        "/busybox ls /d; cd d; /busybox stat -c %n x; >y'; touch m/z; umount m || exit 1; done; "
+        "unshare -m sh -c 'mount -t tmpfs none m; stat -c %n m; echo a >m/a; umount m'"
+    )
+    assert lines(root, script) == [*["/d", "x", "x"] * 3, "m"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler
-from nsbuild.supervisor.devices import Devices
+from nsbuild.supervisor.filetimes import FileTimes
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.processes import Process
 
@@ -23,8 +23,8 @@ _MOUNTS = ("mount", "umount2", "move_mount")
 class PlaceCalls:
     """Takes notice of them."""
 
-    def __init__(self, devices: Devices) -> None:
-        self._devices = devices
+    def __init__(self, times: FileTimes) -> None:
+        self._times = times
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
@@ -44,6 +44,7 @@ class PlaceCalls:
         call.resume()
 
     def mounts(self, call: Call, _process: Process) -> None:
-        """Mounts come and go."""
-        self._devices.forget()
+        """Mounts come and go: nothing of ours may keep one busy."""
+        self._times.settle(call.tid)
+        self._times.devices.forget()
         call.resume()
