@@ -193,12 +193,28 @@ def test_what_nobody_has_looked_at_gets_its_time_wherever_it_ends_up(ns: Runner)
         "/usr/bin/python3 -c '{}'; "
         "exec 5>f; echo x >&5; stat f; echo y >&5; mv f g; echo z >&5; "
         "for i in 1 2; do echo $i >$i; ln $i old/$i; done; rm 1; mv g 2; echo 3 >>old/1; "
-        "echo 4 >>old/2; echo e >e; ln e old/e; exec 6>>e; rm e; echo f >&6"
+        "echo 4 >>old/2; echo g >h; ln h i; mkdir j; echo k >j/k; mv i j/l; mv j m; "
+        "echo e >e; ln e old/e; exec 6>>e; rm e; echo f >&6"
     ).format('import ctypes; ctypes.CDLL(None).renameat2(-100, b"old/d", -100, b"swap", 2)')
     lines(ns, script, cwd)
     found = {str(path.relative_to(cwd)): path.stat().st_mtime for path in cwd.rglob("*")}
     assert sorted(found) == [
-        *("2", "old", "old/1", "old/2", "old/c", "old/d", "old/d/b", "old/e", "swap", "swap/a")
+        *(
+            "2",
+            "h",
+            "m",
+            "m/k",
+            "m/l",
+            "old",
+            "old/1",
+            "old/2",
+            "old/c",
+            "old/d",
+            "old/d/b",
+            "old/e",
+            "swap",
+            "swap/a",
+        )
     ]
     assert all(EPOCH <= when < EPOCH + 100 for when in found.values()), found
 

@@ -109,6 +109,11 @@ class Write:
             return b""
         return look.where or self._times.dirty.get(look.file, b"")
 
+    def _name(self, parent: Look, path: bytes) -> bytes:
+        """Where the last name of `path` is, which is in `parent`; empty if that is not known."""
+        directory = self._where(parent)
+        return directory.rstrip(b"/") + b"/" + _split(path)[1] if directory else b""
+
     def _parent(self, call: Call, process: Process, dirfd: int, path: bytes) -> Look:
         """The directory that holds the last name of `path`."""
         return self._look(call, process, dirfd, _split(path)[0], 0)
@@ -277,9 +282,8 @@ class Write:
                 event.change(look)
                 parent = self._parent(call, process, target, name)
                 event.enter(parent)
-                here, directory = self._where(look), self._where(parent)
-                if look.file is not None and here and directory:
-                    made = directory.rstrip(b"/") + b"/" + _split(name)[1]
+                here, made = self._where(look), self._name(parent, name)
+                if look.file is not None and here and made:
                     event.named = look.file, here, made
         self._go(call, process, event)
 
@@ -314,12 +318,13 @@ class Write:
             if not victim.error and (flags & _RENAME_EXCHANGE or victim.nlink > 1):
                 event.change(victim)
                 event.unnamed = None if flags & _RENAME_EXCHANGE else victim.file
-            event.enter(self._parent(call, process, source, first))
+            above = self._parent(call, process, source, first)
+            event.enter(above)
             parent = self._parent(call, process, target, second)
             event.enter(parent)
-            here, directory = self._where(look), self._where(parent)
-            if look.file is not None and here and directory:
-                there = directory.rstrip(b"/") + b"/" + _split(second)[1]
+            # By the directories, which have one name each.
+            here, there = self._name(above, first), self._name(parent, second)
+            if look.file is not None and here and there:
                 traded = victim.file if flags & _RENAME_EXCHANGE else None
                 deep = stat.S_ISDIR(look.mode) or stat.S_ISDIR(victim.mode)
                 event.moved = look.file, here, there, traded, deep
