@@ -123,7 +123,7 @@ PAGE_SUMS = """
 These are what nsbuild made. The same files come out where the same versions of the compiler and the
 build dependencies are installed.
 
-| file | SHA-256 |
+| file | SHA-256, its first 16 digits |
 |---|---|"""
 
 
@@ -284,7 +284,7 @@ def compare(package: Package, bare_upstream_only: bool = False) -> Result:
     return Result(package, version, tuple(artifacts), (middle - start, end - middle))
 
 
-KINDS = (".deb", ".buildinfo", ".changes", "upstream.tar")
+KINDS = ("deb", ".buildinfo", ".changes", "upstream.tar")
 
 
 def cell(result: Result, kind: str, bare: bool) -> str:
@@ -312,7 +312,7 @@ def page(results: Sequence[Result]) -> str:
             lines.append(f"| {' | '.join(words)} |")
     lines.append(PAGE_SUMS)
     for result in results:
-        lines += [f"| {named(result, a)} | {a.inside[0]} |" for a in result.artifacts]
+        lines += [f"| {named(result, a)} | {a.inside[0]:.16} |" for a in result.artifacts]
     return "\n".join(lines) + "\n"
 
 
