@@ -13,16 +13,6 @@ _SCHED_ATTR = struct.Struct("=IIQiIQQQII")
 """struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period, util_*."""
 
 
-def rotate(pid: int, priority: int) -> None:
-    """Move a runnable SCHED_FIFO task behind the others of its priority.
-
-    The kernel returns at once from a sched_setscheduler(2) that changes nothing; lowering and then
-    raising the priority takes the task off its queue and puts it back at the tail.
-    """
-    os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(priority - 1))
-    os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(priority))
-
-
 def set_slice(nice: int, nanoseconds: int) -> None:
     """Ask for SCHED_OTHER with a time slice of its own (sched_setattr(2), Linux 6.12).
 

@@ -145,6 +145,7 @@ class Supervisor:
         self.times = FileTimes(devices, served, parts.start, rules.rates.epoch)
         self.handlers = self._collect_handlers(rules)
         self.keeper = self._make_keeper()
+        self.spinners = set() if parts.spin is None else parts.spin.back
         self.sources: dict[int, Callable[[], None]] = {
             parts.events.fileno(): self._init_event,
             parts.front.fileno(): self._front_event,
@@ -317,6 +318,8 @@ class Supervisor:
         if process is None:
             return
         call.vpid = process.vpid
+        if self.spinners and self.parts.spin is not None:
+            self.parts.spin.called(call.tid)
         if call.arch != AUDIT_ARCH:
             # Such programs have a vDSO and clock calls of their own: what is not answered is not
             # let in.
@@ -425,13 +428,16 @@ class Supervisor:
         def answered() -> None:
             nonlocal asked
             asked = False
-            self._rotated(spin.rotate())
+            self._stepped_back(spin.judge())
+            if self.keeper is not None:
+                for tid in spin.back:
+                    self.keeper.hot.forget(tid)
 
         self.sources[timer] = tick
 
-    def _rotated(self, tid: int) -> None:
-        """Record that the spinning thread `tid` was moved behind others; 0 if none was."""
+    def _stepped_back(self, tid: int) -> None:
+        """Record that the spinning thread `tid` lets the others go first; 0 if none does."""
         if tid:
             process = self.table.by_tid.get(tid)
             name, vpid = (process.name, process.vpid) if process is not None else ("?", 0)
-            self.trace.line(name, vpid, "rotated: it kept the CPU while others waited")
+            self.trace.line(name, vpid, "stepped back: it kept the CPU while others waited")

@@ -1,10 +1,12 @@
-"""The spin guard: a guest that computes without end while others wait is moved behind them.
+"""The spin guard: a guest that computes without end while others wait lets them go first.
 
 Under SCHED_FIFO a task that never calls anything keeps the CPU. That is what makes schedules
 repeat, and what would hang a program that spins on memory until another one of the container has
 done its part. So after `bound` seconds of CPU time in which nothing was notified, with others ready
-to run, the spinner goes to the tail of the queue, and the trace says so. CPU time rather than real
-time, because it does not depend on what else the host does.
+to run, the spinner steps back: it runs only while no other can, until its next notified call, and
+the trace says so. To put it at the tail of the queue would not do: the others would lose the CPU to
+it again at each call that they have answered. CPU time rather than real time, because it does not
+depend on what else the host does.
 
 Who spins is found out in /proc by a process of its own, an ordinary task on any CPU: looking a
 dying process up can loop on what a preempted thread of the guest holds (see initpriority), and must
@@ -21,7 +23,6 @@ from typing import NamedTuple, NoReturn
 import prctl
 
 from nsbuild.kernel.process import read_small
-from nsbuild.kernel.sched import rotate
 
 CHECK_SECONDS = 1.0
 """How long nothing must have happened before anybody looks."""
@@ -50,6 +51,8 @@ class SpinGuard:
         self.bound = bound
         self._bound = int(bound * _TICKS_PER_SECOND)
         self._priority = priority
+        self.back: set[int] = set()
+        """The threads that have stepped back and made no call since; numbers outside."""
         self._since: dict[int, int] = {}
         self._received = -1
         self._watcher: socket.socket | None = None
@@ -72,8 +75,8 @@ class SpinGuard:
         self._since.clear()
         return False
 
-    def rotate(self) -> int:
-        """Read the watcher's answer and move a spinner; returns its thread number, or 0."""
+    def judge(self) -> int:
+        """Read the watcher's answer and let a spinner step back; returns its number, or 0."""
         words = self.watcher().recv(_LIMIT).split()
         numbers = [int(word) for word in words]
         tasks = [Task(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]
@@ -84,14 +87,31 @@ class SpinGuard:
         if not used or max(used).ticks < self._bound:
             return 0
         spinner = max(used).tid
-        try:
-            rotate(spinner, self._priority)
-        except (ProcessLookupError, PermissionError):
+        # Who is lowered goes to the head of the queue below, and who is raised to the tail of the
+        # one above (sched_setscheduler in kernel/sched/syscalls.c): spinners take turns.
+        if not self._place(spinner, self._priority - 2, self._priority - 1):
             return 0
         self._since = {task.tid: task.ticks for task in tasks}
-        # A lone spinner is moved as well, because a dying thread that waits for the CPU shows
+        first = spinner not in self.back
+        self.back.add(spinner)
+        # A lone spinner steps back as well, because a dying thread that waits for the CPU shows
         # nowhere; but then nothing is known to have changed.
-        return spinner if len(tasks) > 1 else 0
+        return spinner if first and len(tasks) > 1 else 0
+
+    def called(self, tid: int) -> None:
+        """Thread `tid` makes a call: if it had stepped back, it is no spinner now."""
+        if tid in self.back:
+            self.back.discard(tid)
+            self._place(tid, self._priority)
+
+    def _place(self, tid: int, *priorities: int) -> bool:
+        """Give `tid` these priorities in turn; False if it is gone, or another user's by now."""
+        try:
+            for priority in priorities:
+                os.sched_setscheduler(tid, os.SCHED_FIFO, os.sched_param(priority))
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
 
 
 def _watch(requests: socket.socket, namespace: int) -> NoReturn:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from nsbuild.supervisor.spin import SpinGuard
 from tests.system.capabilities import needs
 from tests.system.harness import TIMEOUT, Runner
 
@@ -96,6 +97,42 @@ def test_a_spinning_guest_cannot_hang_the_container(ns: Runner) -> None:
     seen = ns.exec("dash", "-c", script, options=["--spin-bound", "0.2"])
     assert seen.lines == ["waited", "end"]
     assert seen.code == 0
+
+
+def test_two_spinners_do_not_cost_the_others_each_call(ns: Runner) -> None:
+    """`find` makes thousands of calls; to lose the CPU at each would take it an hour."""
+    spinners = "while :; do :; done & a=$!; while :; do :; done & b=$!"
+    script = f"{spinners}; sleep 1; find /usr/share/doc | wc -l >/dev/null; echo found; kill $a $b"
+    seen = ns.exec("dash", "-c", script, options=["--spin-bound", "0.2"])
+    assert seen.lines == ["found"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root sets SCHED_FIFO everywhere")
+def test_a_spinner_steps_back_until_its_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = os.fork()
+    if pid == 0:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+        while True:
+            pass
+    monkeypatch.chdir("/proc")
+    try:
+        guard = SpinGuard(os.stat("self/ns/pid").st_ino, 0.1, 10)
+        watcher = guard.watcher()
+        end = time.monotonic() + TIMEOUT
+        while pid not in guard.back:
+            assert time.monotonic() < end
+            watcher.send(b"?")
+            guard.judge()
+        assert os.sched_getparam(pid).sched_priority == 9
+        guard.called(pid)
+        assert os.sched_getparam(pid).sched_priority == 10
+        assert not guard.back
+        watcher.close()
+        os.wait()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def test_the_host_keeps_running_while_a_guest_spins(ns: Runner) -> None:

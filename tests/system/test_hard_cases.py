@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -72,17 +73,37 @@ def test_no_call_fails_while_the_supervisor_dies(root: Runner, moment: int) -> N
     assert list(cwd.iterdir()) == [], moment
 
 
+_SLEEPER = """
+import ctypes, signal, time
+class T(ctypes.Structure): _fields_ = [('s', ctypes.c_long), ('n', ctypes.c_long)]
+libc = ctypes.CDLL(None, use_errno=True)
+def sleep(s, n=0): return libc.nanosleep(ctypes.byref(T(s, n)), None), ctypes.get_errno()
+signal.signal(signal.SIGALRM, lambda *_: None)
+"""
+
+
 def test_a_sleep_to_the_end_of_time(root: Runner) -> None:
+    """Whoever sleeps longer than there is time waits for a signal; the clock stays where it was."""
+    program = (
+        "before = time.time()\n"
+        "signal.alarm(1)\n"
+        "print(sleep(2**62))\n"
+        "signal.alarm(1)\n"
+        "print(sleep(2**63 - 1, 999999999))\n"
+        "print(time.time() - before)\n"
+    )
+    outcome = root.exec("/usr/bin/python3", "-c", _SLEEPER + program).ok()
+    assert outcome.lines == [f"(-1, {errno.EINTR})", f"(-1, {errno.EINTR})", "1.0"]
+
+
+def test_the_end_of_time(root: Runner) -> None:
     """The clock stops where the kernel's would, and nothing overflows."""
     program = (
-        "import ctypes, time\n"
-        "class T(ctypes.Structure): _fields_ = [('s', ctypes.c_long), ('n', ctypes.c_long)]\n"
-        "libc = ctypes.CDLL(None)\n"
-        "print([libc.nanosleep(ctypes.byref(T(2**62, 0)), None) for _ in range(4)])\n"
-        "print(time.time_ns() == time.time_ns() == 2**63 - 1)\n"
+        "print(sleep((2**63 - 1 - time.time_ns()) // 10**9 - 2))\n"
+        "print([time.time_ns() == 2**63 - 1 for _ in range(6)][-3:])\n"
     )
-    outcome = root.exec("/usr/bin/python3", "-c", program).ok()
-    assert outcome.lines == ["[0, 0, 0, 0]", "True"]
+    outcome = root.exec("/usr/bin/python3", "-c", _SLEEPER + program).ok()
+    assert outcome.lines == ["(0, 0)", "[True, True, True]"]
 
 
 def test_a_host_name_of_any_bytes(root: Runner) -> None:
