@@ -116,14 +116,15 @@ class FileTimes:
         self._epoch = epoch
         self.file: File | None = None
         self.values: tuple[int, ...] = ()
+        self.name = b""
         self.number = 0
         self.mount = devices.nowhere
 
     def look(self, process: Process, tid: int, path: bytes, flags: int) -> int:
         """Look at `path`; 0 with `file`, `values` and `mount` set, or an errno.
 
-        `file` is None for one of the kernel's own making, whose inode has no memory; `number`, a
-        hash of its path, is then its number.
+        `file` is None for one of the kernel's own making, whose inode has no memory; `name` is then
+        its path, and `number`, a hash of that, its number.
         """
         values = statx(AT_FDCWD, path, flags)
         if isinstance(values, int):
@@ -131,7 +132,7 @@ class FileTimes:
         self.values = values
         mount = self.mount = self.devices.mount(values[23], tid)
         if mount.transient:
-            name = path_of(path, flags)
+            name = self.name = path_of(path, flags)
             if name in self.served:
                 return self._look_at_served(name)
             self.file = None
@@ -161,6 +162,7 @@ class FileTimes:
         # As STATX has them: only what is shown is filled in.
         self.values = (0, 0, 0, 1, 0, 0, mode, 0, 0, 0, 0, *(0,) * 8, *rdev, 0, 0, 0, 0, 0)
         self.file = None
+        self.name = name
         self.number = file_number(name)
         self.mount = make_mount(name, name, b"fuse")
         return 0

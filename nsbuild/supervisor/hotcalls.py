@@ -71,7 +71,7 @@ class Keeper:
             and tid == process.pid
             and (birth is None or birth.process is not process)
         ):
-            hot.know(tid, process.clock.wall)
+            hot.know(tid, process.clock.wall, process.memory.descriptor)
         else:
             hot.forget(process.pid)
         self.births_went_on()

@@ -20,6 +20,7 @@ from nsbuild.kernel.seccomp import (
     NOTIF_ID,
     NOTIF_RESP,
     SECCOMP_ADDFD_FLAG_SEND,
+    SECCOMP_ADDFD_FLAG_SETFD,
     SECCOMP_IOCTL_NOTIF_ADDFD,
     SECCOMP_IOCTL_NOTIF_ID_VALID,
     SECCOMP_IOCTL_NOTIF_RECV,
@@ -80,6 +81,13 @@ class Call:
             self.outcome = "descriptor"
             return True
         return False
+
+    def replace_fd(self, fd: int, theirs: int, fd_flags: int) -> None:
+        """Put a duplicate of our `fd` in the place of the caller's descriptor `theirs`.
+
+        OSError where that is not possible; the call still waits for its answer.
+        """
+        self.listener.add_fd(self.id, SECCOMP_ADDFD_FLAG_SETFD, fd, theirs, fd_flags)
 
     def resume(self) -> bool:
         """Let the kernel do the call; True if it will."""
@@ -152,8 +160,12 @@ class Listener:
             return True
 
     def send_fd(self, call_id: int, fd: int, fd_flags: int) -> bool:
-        """SECCOMP_IOCTL_NOTIF_ADDFD with FLAG_SEND (Linux 5.14): False if the target is gone."""
-        request = NOTIF_ADDFD.pack(call_id, SECCOMP_ADDFD_FLAG_SEND, fd, 0, fd_flags)
+        """Answer with a descriptor (Linux 5.14)."""
+        return self.add_fd(call_id, SECCOMP_ADDFD_FLAG_SEND, fd, 0, fd_flags)
+
+    def add_fd(self, call_id: int, flags: int, fd: int, theirs: int, fd_flags: int) -> bool:
+        """SECCOMP_IOCTL_NOTIF_ADDFD; False if the target is gone."""
+        request = NOTIF_ADDFD.pack(call_id, flags, fd, theirs, fd_flags)
         try:
             ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, request)
         except OSError as error:

@@ -159,15 +159,16 @@ class Supervisor:
     def _collect_handlers(self, rules: Rules) -> dict[int, Handler]:
         places = Places(self.parts.users)
         write = Write(places, self.times)
+        proc = ProcSelf(places, self.times, self.table.by_vpid.get, write.open)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         return {
             **Time(self.table.by_vpid.get).handlers(),
             **Random().handlers(),
             **Sockets().handlers(),
             **machine.handlers(),
-            **Stat(places, self.times).handlers(),
+            **Stat(places, self.times, proc.catch_up).handlers(),
             **write.handlers(),
-            **ProcSelf(places, self.times, self.table.by_vpid.get, write.open).handlers(),
+            **proc.handlers(),
             **Directories(self.times).handlers(),
             **PlaceCalls(self.times).handlers(),
             NR["arch_prctl"]: self._arch_prctl,

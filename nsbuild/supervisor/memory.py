@@ -56,6 +56,11 @@ class Memory:
         self._direct = _DIRECT_READS
         self.cached = cached
 
+    @property
+    def descriptor(self) -> int:
+        """The open /proc/PID/mem, until `forget`; -1 if there is none."""
+        return self._fd
+
     def forget(self) -> None:
         """Close the descriptor: the process has another address space now, or is gone."""
         if self._fd >= 0:

@@ -65,6 +65,12 @@ SCRIPTS = {
     "proc": f"{SHOW} /proc /proc/self /proc/self/status /proc/1 /sys /sys/kernel /dev /dev/pts",
     "proc-self": "cat /proc/self/stat /proc/self/status /proc/self/statm /proc/self/io; "
     "cat /proc/thread-self/schedstat /proc/$$/stat; grep Cpus /proc/self/status",
+    "proc-as-compilers-open": "gzip -c /proc/self/stat | zcat; xz -c /proc/self/status | xzcat; "
+    "/usr/bin/python3 -c '{}'".format(
+        'import fcntl, os; fd = os.open("/proc/self/schedstat", os.O_RDONLY | os.O_NOCTTY); '
+        "fcntl.fcntl(fd, fcntl.F_SETFD, 0); print(os.fstat(fd), fcntl.fcntl(fd, fcntl.F_GETFD)); "
+        "print(os.read(fd, 4096))"
+    ),
     "mounts": "cd /; sed -E 's,[^ ]*nsbuild-tests[^ ]*,CWD,' /proc/self/mountinfo /etc/mtab "
     "/proc/self/mountstats; df -T | sed 's,[^ ]*nsbuild-tests.*,CWD,'",
     "maps": "cat /proc/self/maps",
@@ -82,6 +88,7 @@ SCRIPTS = {
 
 AS_USER = (
     "proc-self",
+    "proc-as-compilers-open",
     "mounts",
     "write",
     "rename",

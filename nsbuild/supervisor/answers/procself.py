@@ -4,6 +4,9 @@ A plain open for reading is notified. Almost all are let go on after a look at t
 path; one that names such a file in a /proc, wherever links lead, gets a descriptor of a memfd with
 the text that nsbuild.determinism.proctext makes of the kernel's. What is read is therefore the
 moment of the open. Mount tables of other processes are left to the kernel and its permissions.
+
+Compilers' opens (see the profile) are not notified. Who opens such a file in the same way and asks
+fstat about it before reading, as whatever reads files of any size does, gets the memfd then.
 """
 
 from __future__ import annotations
@@ -11,11 +14,12 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from nsbuild.determinism import proctext
 from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW, statx
-from nsbuild.kernel.process import read_whole
+from nsbuild.kernel.process import read_small, read_whole
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.answers.time import NSEC_PER_CLOCK_TICK
@@ -78,7 +82,7 @@ class ProcSelf:
             found = statx(AT_FDCWD, ours, how)
             if isinstance(found, int):
                 return found
-            text = self._text(call, process, ours, how)
+            text = self._text(call, process, path_of(ours, how), ours)
             if text is not None:
                 shown.append(text)
             return 0
@@ -89,9 +93,30 @@ class ProcSelf:
             return
         _hand_out(call, shown[0], flags)
 
-    def _text(self, call: Call, process: Process, ours: bytes, how: int) -> bytes | None:
-        """What is shown of the file at `ours`; None if that is the kernel's to say."""
-        found = _NAME.fullmatch(path_of(ours, how))
+    def catch_up(self, call: Call, process: Process, fd: int, path: bytes) -> bool:
+        """Put what is shown behind the caller's `fd`, of the file at `path`; whether it was."""
+        if not _NAME.fullmatch(path):
+            return False
+        try:
+            about = read_small(f"{call.tid}/fdinfo/{fd}").split()
+        except OSError:
+            return False
+        # Lines of "pos:" in decimal and "flags:" in octal, proc_pid_fdinfo(5).
+        if about[1] != b"0":
+            return False
+        text = self._text(call, process, path, b"%d/fd/%d" % (call.tid, fd))
+        if text is None:
+            return False
+        with _readable(text) as ours:
+            try:
+                call.replace_fd(ours, fd, int(about[3], 8) & os.O_CLOEXEC)
+            except OSError:
+                return False
+        return True
+
+    def _text(self, call: Call, process: Process, path: bytes, ours: bytes) -> bytes | None:
+        """What is shown of the file at `path`, `ours` to us; None if it is the kernel's to say."""
+        found = _NAME.fullmatch(path)
         if found is None:
             return None
         pid, name = int(found[1]), found[2]
@@ -145,14 +170,22 @@ _CONSTANTS = {
 
 def _hand_out(call: Call, text: bytes, flags: int) -> None:
     """Answer the call with a descriptor from which `text` can be read."""
+    with _readable(text) as fd:
+        try:
+            call.answer_with(fd, flags & os.O_CLOEXEC)
+        except OSError as error:
+            call.fail(error.errno or errno.EMFILE)
+
+
+@contextmanager
+def _readable(text: bytes) -> Iterator[int]:
+    """A descriptor, for reading alone, of a memfd that holds `text`."""
     memory = os.memfd_create("proc", os.MFD_CLOEXEC)
     try:
         os.write(memory, text)
         fd = os.open(f"self/fd/{memory}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            call.answer_with(fd, flags & os.O_CLOEXEC)
-        except OSError as error:
-            call.fail(error.errno or errno.EMFILE)
+            yield fd
         finally:
             os.close(fd)
     finally:

@@ -9,6 +9,7 @@ kernel's, errors included.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import NamedTuple
 
 from nsbuild.determinism.clock import NSEC_PER_SEC
@@ -67,9 +68,15 @@ class Memo(NamedTuple):
 class Stat:
     """Answers for the stat family."""
 
-    def __init__(self, places: Places, times: FileTimes) -> None:
+    def __init__(
+        self,
+        places: Places,
+        times: FileTimes,
+        catch_up: Callable[[Call, Process, int, bytes], bool],
+    ) -> None:
         self._places = places
         self._times = times
+        self._catch_up = catch_up
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
@@ -137,12 +144,17 @@ class Stat:
         )
 
     def _look_fd(self, call: Call, process: Process, fd: int) -> int:
-        times, tid = self._times, call.tid
+        times, tid, fd = self._times, call.tid, signed32(fd)
         if times.pending:
             times.settle(tid)
-        return self._places.of_fd(
-            call, signed32(fd), lambda where, how: times.look(process, tid, where, how)
-        )
+
+        def act(where: bytes, how: int) -> int:
+            error = times.look(process, tid, where, how)
+            if error or times.file is not None or not self._catch_up(call, process, fd, times.name):
+                return error
+            return times.look(process, tid, where, how)
+
+        return self._places.of_fd(call, fd, act)
 
     def _answer(self, call: Call, process: Process, buffer: int, error: int) -> None:
         if error:
