@@ -39,7 +39,7 @@ def build(source: Path, directory: Path, command: Sequence[str | Path]) -> float
 def main(quick: bool) -> None:
     """Print the table."""
     base = CACHE / "hello"
-    output([FETCH, base / "source"])
+    output([FETCH, base / "source", "hello"])
     script = ["sh", "-ec", BUILD]
     commands: dict[str, list[str | Path]] = {
         "bare": pinned(*PLAIN, *script),

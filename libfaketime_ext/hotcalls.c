@@ -1,7 +1,7 @@
 /*
  * hotcalls: the calls that a build makes most, answered without running any Python.
  *
- * Four of five notified calls are a stat of a file that is not there, a stat of a file that was just
+ * Three of four notified calls are a stat of a file that is not there, a stat of a file that was just
  * looked at, or an open for reading of a file that is shown as it is. None of them moves a clock or
  * changes what the supervisor knows. Here they are answered between epoll_wait and the next
  * epoll_wait; whatever is not one of them, or is in the least unusual, is handed to Python untouched,
@@ -228,9 +228,24 @@ static bool answer_fstat(Hot *hot, int fd, uint64_t buffer)
 	       show(hot, &file, buffer);
 }
 
+static int look(const char *path, int flags, struct statx *file)
+{
+	return statx(AT_FDCWD, path, flags | AT_STATX_DONT_SYNC, WANTED, file);
+}
+
+/*
+ * Whether the guest's `path`, which `look` has just not found, is not there for the guest either.
+ * That may differ in the /proc of others, which we look into (see supervisor/places.py).
+ */
+static bool absent(const char *path, int length, int dirfd)
+{
+	return errno == ENOENT && (*path == '/' || dirfd == AT_FDCWD) && path[length - 1] != '/' &&
+	       !strstr(path, "proc") && !strstr(path, "dev/") && !strstr(path, "self");
+}
+
 static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, unsigned flags)
 {
-	unsigned follow = flags & AT_SYMLINK_NOFOLLOW;
+	bool keep = flags & AT_SYMLINK_NOFOLLOW;
 	char prefix[48];
 	struct statx file;
 	int room = sizeof prefix, length, size;
@@ -249,23 +264,25 @@ static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, 
 					 : sprintf(prefix, "%u/fd/%d/", hot->call->pid, dirfd);
 		path -= size;
 		memcpy(path, prefix, size);
-		length += size;
 	}
-	if (statx(AT_FDCWD, path, follow | AT_STATX_DONT_SYNC, WANTED, &file) == 0)
+	/* Most that is looked for is no link: then one look-up says all, whether links count or not. */
+	if (look(path, AT_SYMLINK_NOFOLLOW, &file) == 0) {
+		if (!keep && S_ISLNK(file.stx_mode) && look(path, 0, &file) < 0)
+			return false;
 		return show(hot, &file, buffer);
-	/* Not there, unless it is the /proc of others that we look into (see supervisor/places.py). */
-	if (errno != ENOENT || (*path != '/' && dirfd != AT_FDCWD))
-		return false;
-	path[length] = 0;
-	if (strstr(hot->path + room, "proc") || strstr(hot->path + room, "dev/") ||
-	    strstr(hot->path + room, "self"))
-		return false;
-	while (length > 1 && path[length - 1] == '/')
-		path[--length] = 0;
-	if (!follow && statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC,
-			     STATX_MODE, &file) == 0)
-		return false;
-	return respond(hot, ENOENT, 0);
+	}
+	return absent(hot->path + room, length, dirfd) && respond(hot, ENOENT, 0);
+}
+
+/* Only of files that are not there: statfs of one that is has to be worked out. */
+static bool answer_statfs(Hot *hot, uint64_t address)
+{
+	struct statx file;
+	int length = read_path(hot, address, 0);
+
+	return length > 0 && *hot->path == '/' &&
+	       look(hot->path, AT_SYMLINK_NOFOLLOW, &file) < 0 &&
+	       absent(hot->path, length, AT_FDCWD) && respond(hot, ENOENT, 0);
 }
 
 static bool answer_open(Hot *hot, uint64_t address, uint64_t flags)
@@ -303,6 +320,8 @@ static bool answered(Hot *hot)
 		return answer_open(hot, args[1], args[2]);
 	case SYS_open:
 		return answer_open(hot, args[0], args[1]);
+	case SYS_statfs:
+		return answer_statfs(hot, args[0]);
 	case SYS_exit_group:
 		return hot->quick_exit && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 	}
