@@ -45,7 +45,7 @@ apt:
 	$(APT) update; \
 	$(APT) install --no-install-recommends "$${missing[@]}"
 
-$(STAMP): pyproject.toml hatch_build.py libfaketime_ext/hotcalls.c
+$(STAMP): pyproject.toml hatch_build.py $(wildcard libfaketime_ext/*.[ch])
 	@for candidate in $(PYTHONS); do \
 	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
 	    2>/dev/null; then python=$$candidate; break; fi; \

@@ -14,11 +14,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "libfaketime_ext/hotcalls.c"
+SOURCES = ("libfaketime_ext/hotcalls.c", "libfaketime_ext/memo.c")
 
 
 class HotCalls(BuildHookInterface):  # type: ignore[misc, type-arg]
-    """Compiles hotcalls.c into the package, where an editable installation finds it too."""
+    """Compiles the extension into the package, where an editable installation finds it too."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """See hatchling.builders.hooks.plugin.interface."""
@@ -26,9 +26,17 @@ class HotCalls(BuildHookInterface):  # type: ignore[misc, type-arg]
         name = f"nsbuild/_hotcalls{sysconfig.get_config_var('EXT_SUFFIX')}"
         compiler = shlex.split(os.environ.get("CC") or "cc")
         include = sysconfig.get_paths()["include"]
-        flags = ["-O2", "-Wall", "-Wextra", "-fPIC", "-shared", f"-I{include}"]
+        flags = [
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-fPIC",
+            "-fvisibility=hidden",
+            "-shared",
+            f"-I{include}",
+        ]
         try:
-            subprocess.run([*compiler, *flags, "-o", name, SOURCE], cwd=self.root, check=True)
+            subprocess.run([*compiler, *flags, "-o", name, *SOURCES], cwd=self.root, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
             print(f"nsbuild: no extension for hot calls: {error}", file=sys.stderr)
             return

@@ -17,8 +17,8 @@
  * The contract with nsbuild/supervisor/hotcalls.py, which says how to do without.
  */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "memo.h"
+
 #include <structmember.h>
 
 #include <errno.h>
@@ -38,108 +38,15 @@
 
 enum {
 	TID_LIMIT = 1 << 22,	/* PID_MAX_LIMIT of a 64-bit kernel */
-	BUCKETS = 1 << 15,
 	EVENTS = 64,
 	SHORT_PATH = 256,
 	MAX_NAMES = 32,
-	STAT_SIZE = 144,
 };
 
 /* As in nsbuild/supervisor/memory.py: above lies the main thread's stack, which can be written. */
 #define STACK_FLOOR 0x7FFFF8000000u
 
 #define WANTED (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
-
-/* What is shown of a file. Not owned by the table: it goes when Python forgets it. */
-typedef struct Memo {
-	PyObject_HEAD
-	struct Memo *next;
-	struct statx kernel;
-	char shown[STAT_SIZE];
-	int64_t ahead;
-	bool entered;
-} Memo;
-
-static Memo *table[BUCKETS];
-
-static unsigned bucket(const struct statx *file)
-{
-	uint64_t key = file->stx_ino * 0x9E3779B97F4A7C15u ^ file->stx_dev_minor ^ file->stx_mnt_id << 7;
-
-	return (key >> 24) % BUCKETS;
-}
-
-#define SAME(field) (a->field == b->field)
-
-static bool same_time(const struct statx_timestamp *a, const struct statx_timestamp *b)
-{
-	return SAME(tv_sec) && SAME(tv_nsec);
-}
-
-/* All but the time of the last access, which depends on how the host has mounted the file system. */
-static bool same(const struct statx *a, const struct statx *b)
-{
-	return SAME(stx_ino) && SAME(stx_dev_major) && SAME(stx_dev_minor) && SAME(stx_mnt_id) &&
-	       SAME(stx_nlink) && SAME(stx_uid) && SAME(stx_gid) && SAME(stx_mode) &&
-	       SAME(stx_size) && SAME(stx_blocks) && SAME(stx_rdev_major) &&
-	       SAME(stx_rdev_minor) && same_time(&a->stx_btime, &b->stx_btime) &&
-	       same_time(&a->stx_ctime, &b->stx_ctime) && same_time(&a->stx_mtime, &b->stx_mtime);
-}
-
-static PyObject *memo_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
-{
-	Py_buffer kernel, shown;
-	long long ahead;
-	Memo *memo;
-
-	if (!PyArg_ParseTuple(args, "y*y*L", &kernel, &shown, &ahead))
-		return NULL;
-	memo = (Memo *)type->tp_alloc(type, 0);
-	if (memo && kernel.len == sizeof memo->kernel && shown.len == STAT_SIZE) {
-		memcpy(&memo->kernel, kernel.buf, sizeof memo->kernel);
-		memcpy(memo->shown, shown.buf, STAT_SIZE);
-		memo->ahead = ahead;
-		memo->next = table[bucket(&memo->kernel)];
-		table[bucket(&memo->kernel)] = memo;
-		memo->entered = true;
-	} else if (memo) {
-		Py_CLEAR(memo);
-		PyErr_SetString(PyExc_ValueError, "not a struct statx and a struct stat");
-	}
-	PyBuffer_Release(&kernel);
-	PyBuffer_Release(&shown);
-	return (PyObject *)memo;
-}
-
-static void memo_dealloc(Memo *memo)
-{
-	Memo **place = &table[bucket(&memo->kernel)];
-
-	if (memo->entered) {
-		while (*place != memo)
-			place = &(*place)->next;
-		*place = memo->next;
-	}
-	Py_TYPE(memo)->tp_free((PyObject *)memo);
-}
-
-static PyTypeObject MemoType = {
-	PyVarObject_HEAD_INIT(NULL, 0)
-	.tp_name = "nsbuild._hotcalls.Memo",
-	.tp_doc = "Memo(struct statx, struct stat, ahead): what is shown of a file.",
-	.tp_basicsize = sizeof(Memo),
-	.tp_flags = Py_TPFLAGS_DEFAULT,
-	.tp_new = memo_new,
-	.tp_dealloc = (destructor)memo_dealloc,
-};
-
-static Memo *find(const struct statx *file)
-{
-	for (Memo *memo = table[bucket(file)]; memo; memo = memo->next)
-		if (same(&memo->kernel, file))
-			return memo;
-	return NULL;
-}
 
 typedef struct {
 	PyObject_HEAD
@@ -211,7 +118,7 @@ static bool write_guest(Hot *hot, uint64_t address, const void *data, size_t siz
 
 static bool show(Hot *hot, const struct statx *file, uint64_t buffer)
 {
-	Memo *memo = find(file);
+	Memo *memo = memo_of(file);
 
 	return memo && memo->ahead <= hot->walls[hot->call->pid] &&
 	       write_guest(hot, buffer, memo->shown, STAT_SIZE) && respond(hot, 0, 0);
