@@ -10,7 +10,9 @@ before it says so, because an aborted call is made again.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from fcntl import ioctl
 from typing import TYPE_CHECKING
 
@@ -77,7 +79,7 @@ class Call:
 
         True if the kernel took it; OSError where the caller may have no more descriptors.
         """
-        if self.listener.send_fd(self.id, fd, fd_flags):
+        if self.listener.send_fd(self, fd, fd_flags):
             self.outcome = "descriptor"
             return True
         return False
@@ -87,7 +89,7 @@ class Call:
 
         OSError where that is not possible; the call still waits for its answer.
         """
-        self.listener.add_fd(self.id, SECCOMP_ADDFD_FLAG_SETFD, fd, theirs, fd_flags)
+        self.listener.add_fd(self, SECCOMP_ADDFD_FLAG_SETFD, fd, theirs, fd_flags)
 
     def resume(self) -> bool:
         """Let the kernel do the call; True if it will."""
@@ -108,6 +110,8 @@ class Listener:
         self.fd = fd
         self._received = 0
         self.hot: Hot | None = None
+        self.guest_priority = 0
+        """The guest's SCHED_FIFO priority, 0 without."""
         self.open_inside: Callable[[int, str], int] = lambda _vpid, _name: -1
         size_notif, size_resp = notif_sizes()
         self._notif = bytearray(max(size_notif, NOTIF.size))
@@ -159,20 +163,34 @@ class Listener:
                 raise
             return True
 
-    def send_fd(self, call_id: int, fd: int, fd_flags: int) -> bool:
+    def send_fd(self, call: Call, fd: int, fd_flags: int) -> bool:
         """Answer with a descriptor (Linux 5.14)."""
-        return self.add_fd(call_id, SECCOMP_ADDFD_FLAG_SEND, fd, 0, fd_flags)
+        return self.add_fd(call, SECCOMP_ADDFD_FLAG_SEND, fd, 0, fd_flags)
 
-    def add_fd(self, call_id: int, flags: int, fd: int, theirs: int, fd_flags: int) -> bool:
-        """SECCOMP_IOCTL_NOTIF_ADDFD; False if the target is gone."""
-        request = NOTIF_ADDFD.pack(call_id, flags, fd, theirs, fd_flags)
+    def add_fd(self, call: Call, flags: int, fd: int, theirs: int, fd_flags: int) -> bool:
+        """SECCOMP_IOCTL_NOTIF_ADDFD; False if the target is gone.
+
+        The kernel lets us wait until the target has run and taken the descriptor.
+        """
+        request = NOTIF_ADDFD.pack(call.id, flags, fd, theirs, fd_flags)
+        self._hurry(call.tid, 1)
         try:
             ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, request)
         except OSError as error:
             if error.errno in _GONE:
                 return False
             raise
+        finally:
+            self._hurry(call.tid, 0)
         return True
+
+    def _hurry(self, tid: int, more: int) -> None:
+        """Put `tid` above the others of the guest, who might keep the CPU for ever, or back."""
+        if self.guest_priority:
+            # An unprivileged guest may have lowered its own limit; then it has to wait its turn.
+            with suppress(ProcessLookupError, PermissionError):
+                priority = os.sched_param(self.guest_priority + more)
+                os.sched_setscheduler(tid, os.SCHED_FIFO, priority)
 
     def valid(self, call_id: int) -> bool:
         """SECCOMP_IOCTL_NOTIF_ID_VALID."""

@@ -129,6 +129,8 @@ class Supervisor:
         self.epoll = select.epoll()
         self.listener = Listener(parts.listener_fd)
         self.listener.open_inside = parts.link.open_file
+        if parts.spin is not None:
+            self.listener.guest_priority = parts.spin.priority
         self.table = ProcessTable(_root(rules), parts.link.exists, parts.proc_fd, self.epoll, trace)
         self.births = Births(self.table, parts.link, self._parent_of)
         self.status: int | None = None
@@ -162,7 +164,7 @@ class Supervisor:
         proc = ProcSelf(places, self.times, self.table.by_vpid.get, write.open)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         return {
-            **Time(self.table.by_vpid.get).handlers(),
+            **Time(self.table.by_vpid.get, self._give_way).handlers(),
             **Random().handlers(),
             **Sockets().handlers(),
             **machine.handlers(),
@@ -366,6 +368,8 @@ class Supervisor:
 
     def _arch_prctl(self, call: Call, process: Process) -> None:
         if call.args[0] & 0xFFFFFFFF == ARCH_SET_FS:
+            if self.parts.spin is not None:
+                self.parts.spin.executed(call.tid)
             if not self.exec_hook.run(call, process):
                 raise MemoryClosedError
         else:
@@ -429,12 +433,17 @@ class Supervisor:
         def answered() -> None:
             nonlocal asked
             asked = False
-            self._stepped_back(spin.judge())
+            self._stepped_back(spin.judge(self.listener.received))
             if self.keeper is not None:
                 for tid in spin.back:
                     self.keeper.hot.forget(tid)
 
         self.sources[timer] = tick
+
+    def _give_way(self) -> None:
+        """Somebody sleeps: whoever has stepped back for it goes before it."""
+        if self.spinners and self.parts.spin is not None:
+            self.parts.spin.release()
 
     def _stepped_back(self, tid: int) -> None:
         """Record that the spinning thread `tid` lets the others go first; 0 if none does."""

@@ -69,24 +69,9 @@ class Memory:
         self._direct = _DIRECT_READS
 
     def _open(self, call: Call) -> int:
+        # While init is asked, the extension for hot calls may still use the descriptor at hand.
+        fd = _open_memory(call)
         self.forget()
-        try:
-            fd = os.open(f"{call.tid}/mem", os.O_RDWR | os.O_CLOEXEC)
-        except PermissionError:
-            # An unprivileged supervisor owns the user namespace, but the file belongs to whoever
-            # the process is inside; init, as root there, may open it.
-            fd = call.listener.open_inside(call.vpid, "mem")
-            if fd < 0:
-                if call.valid():
-                    raise MemoryClosedError from None
-                return -1
-        except OSError as error:
-            out_of_descriptors(error)
-            return -1
-        # The number might have changed hands between RECV and open; it has not if the call lives.
-        if not call.valid():
-            os.close(fd)
-            return -1
         self._fd = fd
         return fd
 
@@ -187,3 +172,25 @@ def _pwrite(fd: int, data: bytes, address: int) -> int:
         return os.pwrite(fd, data, address)
     except OSError:
         return 0
+
+
+def _open_memory(call: Call) -> int:
+    """The caller's /proc/PID/mem, or -1 if the caller has gone."""
+    try:
+        fd = os.open(f"{call.tid}/mem", os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError:
+        # An unprivileged supervisor owns the user namespace, but the file belongs to whoever the
+        # process is inside; init, as root there, may open it.
+        fd = call.listener.open_inside(call.vpid, "mem")
+        if fd < 0:
+            if call.valid():
+                raise MemoryClosedError from None
+            return -1
+    except OSError as error:
+        out_of_descriptors(error)
+        return -1
+    # The number might have changed hands between RECV and open; it has not if the call lives.
+    if not call.valid():
+        os.close(fd)
+        return -1
+    return fd

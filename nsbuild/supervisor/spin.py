@@ -3,9 +3,11 @@
 Under SCHED_FIFO a task that never calls anything keeps the CPU. That is what makes schedules
 repeat, and what would hang a program that spins on memory until another one of the container has
 done its part. So after `bound` seconds of CPU time in which nothing was notified, with others ready
-to run, the spinner steps back: it runs only while no other can, until its next notified call, and
-the trace says so. To put it at the tail of the queue would not do: the others would lose the CPU to
-it again at each call that they have answered. CPU time rather than real time, because it does not
+to run, the spinner steps back: it runs only while no other can, and the trace says so. To put it at
+the tail of the queue would not do: the others would lose the CPU to it again at each call that they
+have answered. It comes forward at its next notified call, when another one sleeps, and after a
+while in any case, about as long as it takes the spinners to step back again, since the others may
+be waiting for one by asking again and again. CPU time rather than real time, because it does not
 depend on what else the host does.
 
 Who spins is found out in /proc by a process of its own, an ordinary task on any CPU: looking a
@@ -18,6 +20,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from typing import NamedTuple, NoReturn
 
 import prctl
@@ -43,19 +46,25 @@ class Task(NamedTuple):
 class SpinGuard:
     """Watches the container whose PID namespace has inode `namespace`.
 
-    `bound` is in seconds of CPU time; `priority` the guest's SCHED_FIFO priority.
+    `bound` is in seconds of CPU time; `priority` the guest's SCHED_FIFO priority. The watcher is
+    forked when it is first needed, unless there is one.
     """
 
-    def __init__(self, namespace: int, bound: float, priority: int) -> None:
+    def __init__(
+        self, namespace: int, bound: float, priority: int, watcher: socket.socket | None = None
+    ) -> None:
         self._namespace = namespace
         self.bound = bound
         self._bound = int(bound * _TICKS_PER_SECOND)
-        self._priority = priority
+        self.priority = priority
         self.back: set[int] = set()
-        """The threads that have stepped back and made no call since; numbers outside."""
+        """The threads that have stepped back and not come forward since; numbers outside."""
+        self._ever = False
+        self._stepped = 0.0
+        self._told: set[int] = set()
         self._since: dict[int, int] = {}
         self._received = -1
-        self._watcher: socket.socket | None = None
+        self._watcher = watcher
 
     def watcher(self) -> socket.socket:
         """The socket on which the watcher answers; forks it at the first call."""
@@ -69,15 +78,23 @@ class SpinGuard:
 
     def quiet(self, received: int) -> bool:
         """Whether nothing has been notified since the last question; `received` counts calls."""
+        if self.back and time.monotonic() > self._stepped + 2 * self.bound * len(self.back):
+            self.release()
         if received == self._received:
             return True
         self._received = received
         self._since.clear()
         return False
 
-    def judge(self) -> int:
-        """Read the watcher's answer and let a spinner step back; returns its number, or 0."""
+    def judge(self, received: int) -> int:
+        """Read the watcher's answer and let a spinner step back.
+
+        Returns its number if that is news, else 0. `received` is as for `quiet`.
+        """
         words = self.watcher().recv(_LIMIT).split()
+        if received != self._received:
+            # Who spun when the watcher looked may be forking by now.
+            return 0
         numbers = [int(word) for word in words]
         tasks = [Task(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]
         used = [
@@ -89,29 +106,47 @@ class SpinGuard:
         spinner = max(used).tid
         # Who is lowered goes to the head of the queue below, and who is raised to the tail of the
         # one above (sched_setscheduler in kernel/sched/syscalls.c): spinners take turns.
-        if not self._place(spinner, self._priority - 2, self._priority - 1):
+        if not _place(spinner, self.priority - 2):
             return 0
-        self._since = {task.tid: task.ticks for task in tasks}
-        first = spinner not in self.back
         self.back.add(spinner)
+        self._ever = True
+        self._stepped = time.monotonic()
+        _place(spinner, self.priority - 1)
+        self._since = {task.tid: task.ticks for task in tasks}
         # A lone spinner steps back as well, because a dying thread that waits for the CPU shows
         # nowhere; but then nothing is known to have changed.
-        return spinner if first and len(tasks) > 1 else 0
+        if len(tasks) == 1 or spinner in self._told:
+            return 0
+        self._told.add(spinner)
+        return spinner
 
     def called(self, tid: int) -> None:
         """Thread `tid` makes a call: if it had stepped back, it is no spinner now."""
         if tid in self.back:
             self.back.discard(tid)
-            self._place(tid, self._priority)
+            self._told.discard(tid)
+            _place(tid, self.priority)
 
-    def _place(self, tid: int, *priorities: int) -> bool:
-        """Give `tid` these priorities in turn; False if it is gone, or another user's by now."""
-        try:
-            for priority in priorities:
-                os.sched_setscheduler(tid, os.SCHED_FIFO, os.sched_param(priority))
-        except (ProcessLookupError, PermissionError):
-            return False
-        return True
+    def executed(self, tid: int) -> None:
+        """`tid` runs a new program, perhaps with the priority of another thread of its process."""
+        if self._ever:
+            self.back.discard(tid)
+            _place(tid, self.priority)
+
+    def release(self) -> None:
+        """Let everybody come forward, behind whoever can run."""
+        for tid in self.back:
+            _place(tid, self.priority)
+        self.back.clear()
+
+
+def _place(tid: int, priority: int) -> bool:
+    """Give `tid` a priority; False if it is gone, or its own limit forbids it."""
+    try:
+        os.sched_setscheduler(tid, os.SCHED_FIFO, os.sched_param(priority))
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def _watch(requests: socket.socket, namespace: int) -> NoReturn:

@@ -19,6 +19,19 @@ from tests.system.harness import EPOCH, Runner, next_second
 
 SHOW = "stat -c '%n %i %d %s %b %B %h %f %x|%y|%z|%w'"
 
+AS_COMPILERS = """
+import ctypes, fcntl, os
+libc = ctypes.CDLL(None)
+for inherited in (0, fcntl.FD_CLOEXEC):
+    # Python itself always adds O_CLOEXEC.
+    fd = libc.open(b"/proc/self/schedstat", os.O_RDONLY | os.O_NOCTTY)
+    fcntl.fcntl(fd, fcntl.F_SETFD, inherited)
+    print(os.fstat(fd), fcntl.fcntl(fd, fcntl.F_GETFD), os.read(fd, 4096))
+path = os.open("/proc/self/schedstat", os.O_PATH)
+os.fstat(path)
+print(bool(fcntl.fcntl(path, fcntl.F_GETFL) & os.O_PATH))
+"""
+
 SCRIPTS = {
     "write": f"echo a >a; echo b >>a; {SHOW} a .",
     "create-order": f"for i in c a b; do echo $i >$i; done; ls -fi; {SHOW} *",
@@ -65,12 +78,11 @@ SCRIPTS = {
     "proc": f"{SHOW} /proc /proc/self /proc/self/status /proc/1 /sys /sys/kernel /dev /dev/pts",
     "proc-self": "cat /proc/self/stat /proc/self/status /proc/self/statm /proc/self/io; "
     "cat /proc/thread-self/schedstat /proc/$$/stat; grep Cpus /proc/self/status",
-    "proc-as-compilers-open": "gzip -c /proc/self/stat | zcat; xz -c /proc/self/status | xzcat; "
-    "/usr/bin/python3 -c '{}'".format(
-        'import fcntl, os; fd = os.open("/proc/self/schedstat", os.O_RDONLY | os.O_NOCTTY); '
-        "fcntl.fcntl(fd, fcntl.F_SETFD, 0); print(os.fstat(fd), fcntl.fcntl(fd, fcntl.F_GETFD)); "
-        "print(os.read(fd, 4096))"
-    ),
+    "proc-as-compilers-open": "gzip -c /proc/self/stat 2>/dev/null | zcat; "
+    "xz -c /proc/self/status | xzcat; "
+    f"/usr/bin/python3 -c '{AS_COMPILERS}'",
+    "proc-copied": "cp /proc/self/status a; cat a; cp -a /proc/self/stat b; cat b; ls -l a b; "
+    "stat -L - </proc/self/stat; stat /proc/self/stat",
     "mounts": "cd /; sed -E 's,[^ ]*nsbuild-tests[^ ]*,CWD,' /proc/self/mountinfo /etc/mtab "
     "/proc/self/mountstats; df -T | sed 's,[^ ]*nsbuild-tests.*,CWD,'",
     "maps": "cat /proc/self/maps",

@@ -126,6 +126,11 @@ def each(names: str, action: int) -> list[tuple[str, tuple[int, ...], int]]:
     return [(name, (), action) for name in names.split()]
 
 
+def opens(action: int, *flags: int) -> list[tuple[str, tuple[int, ...], int]]:
+    calls = (("openat", (AT_FDCWD, 0)), ("open", (0,)))
+    return [(name, (*args, flag), action) for name, args in calls for flag in flags]
+
+
 AT_FDCWD = 0xFFFFFF9C
 
 EXPECTED = [
@@ -133,14 +138,9 @@ EXPECTED = [
     *each("mount unshare setns chroot pivot_root setuid capset", NOTIFY),
     *each("stat lstat fstat newfstatat statx getdents64 statfs", NOTIFY),
     *each("creat openat2 rename unlinkat mkdir symlink utimensat chmod", NOTIFY),
-    ("openat", (AT_FDCWD, 0, os.O_CLOEXEC), NOTIFY),
-    ("openat", (AT_FDCWD, 0, os.O_PATH), ALLOW),
-    ("openat", (AT_FDCWD, 0, os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW), ALLOW),
-    ("openat", (AT_FDCWD, 0, os.O_WRONLY), NOTIFY),
-    ("openat", (AT_FDCWD, 0, os.O_CREAT), NOTIFY),
-    ("openat", (AT_FDCWD, 0, os.O_TRUNC), NOTIFY),
-    ("open", (0, os.O_RDONLY), NOTIFY),
-    ("open", (0, os.O_CREAT | os.O_EXCL), NOTIFY),
+    *opens(NOTIFY, os.O_RDONLY, os.O_CLOEXEC, os.O_NOCTTY | os.O_CLOEXEC, os.O_NOCTTY | os.O_RDWR),
+    *opens(NOTIFY, os.O_WRONLY, os.O_TRUNC, os.O_CREAT | os.O_EXCL, os.O_NOCTTY | os.O_CREAT),
+    *opens(ALLOW, os.O_PATH, os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW, os.O_NOCTTY),
     *each("seccomp sendfile splice exit_group bind connect listen", NOTIFY),
     *(("sendto", (3, 9, 9, 9, to), NOTIFY if to else ALLOW) for to in (0, 1 << 40)),
     *(("prctl", (option,), NOTIFY) for option in (22, 22 | 1 << 40)),

@@ -6,7 +6,7 @@ the text that nsbuild.determinism.proctext makes of the kernel's. What is read i
 moment of the open. Mount tables of other processes are left to the kernel and its permissions.
 
 Compilers' opens (see the profile) are not notified. Who opens such a file in the same way and asks
-fstat about it before reading, as whatever reads files of any size does, gets the memfd then.
+fstat about it before reading, as gzip, xz and stdio do, gets the memfd then.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from nsbuild.determinism import proctext
 from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW, statx
@@ -37,6 +37,12 @@ _LINKS = frozenset((b"mtab",))
 """Names under which links lead to one of them."""
 ONLY_BY_US = _NAMES | _LINKS
 """Last names of paths that may have to be opened here; all others are let go on."""
+
+
+def is_shown(path: bytes) -> bool:
+    """Whether the file at `path`, an absolute one, is of those that may be shown by us."""
+    found = _NAME.fullmatch(path)
+    return found is not None and found[2] in _NAMES
 
 
 class ProcSelf:
@@ -76,43 +82,42 @@ class ProcSelf:
         if name not in ONLY_BY_US:
             call.resume()
             return
-        shown: list[bytes] = []
+        shown: list[tuple[bytes, bytes]] = []
 
         def act(ours: bytes, how: int) -> int:
             found = statx(AT_FDCWD, ours, how)
             if isinstance(found, int):
                 return found
-            text = self._text(call, process, path_of(ours, how), ours)
+            where = path_of(ours, how)
+            text = self._text(call, process, where, ours)
             if text is not None:
-                shown.append(text)
+                shown.append((where, text))
             return 0
 
         nofollow = AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0
         if self._places.at(call, process, dirfd, path, nofollow, act) or not shown:
             call.resume()
             return
-        _hand_out(call, shown[0], flags)
+        _hand_out(call, *shown[0], flags)
 
-    def catch_up(self, call: Call, process: Process, fd: int, path: bytes) -> bool:
-        """Put what is shown behind the caller's `fd`, of the file at `path`; whether it was."""
-        if not _NAME.fullmatch(path):
-            return False
+    def catch_up(self, call: Call, process: Process, fd: int, path: bytes) -> None:
+        """Put what is shown behind the caller's `fd`, a descriptor of the file at `path`."""
         try:
+            if os.readlink(f"{call.tid}/fd/{fd}").startswith("/memfd:"):
+                return
             about = read_small(f"{call.tid}/fdinfo/{fd}").split()
         except OSError:
-            return False
+            return
         # Lines of "pos:" in decimal and "flags:" in octal, proc_pid_fdinfo(5).
-        if about[1] != b"0":
-            return False
+        position, flags = int(about[1]), int(about[3], 8)
+        if position or flags & (os.O_ACCMODE | os.O_PATH):
+            return
         text = self._text(call, process, path, b"%d/fd/%d" % (call.tid, fd))
         if text is None:
-            return False
-        with _readable(text) as ours:
-            try:
-                call.replace_fd(ours, fd, int(about[3], 8) & os.O_CLOEXEC)
-            except OSError:
-                return False
-        return True
+            return
+        # Who may have fewer descriptors by now than `fd` keeps the kernel's.
+        with _readable(path, text) as ours, suppress(OSError):
+            call.replace_fd(ours, fd, flags & os.O_CLOEXEC)
 
     def _text(self, call: Call, process: Process, path: bytes, ours: bytes) -> bytes | None:
         """What is shown of the file at `path`, `ours` to us; None if it is the kernel's to say."""
@@ -168,9 +173,9 @@ _CONSTANTS = {
 }
 
 
-def _hand_out(call: Call, text: bytes, flags: int) -> None:
-    """Answer the call with a descriptor from which `text` can be read."""
-    with _readable(text) as fd:
+def _hand_out(call: Call, path: bytes, text: bytes, flags: int) -> None:
+    """Answer the call with a descriptor from which `text` can be read, for the file at `path`."""
+    with _readable(path, text) as fd:
         try:
             call.answer_with(fd, flags & os.O_CLOEXEC)
         except OSError as error:
@@ -178,9 +183,9 @@ def _hand_out(call: Call, text: bytes, flags: int) -> None:
 
 
 @contextmanager
-def _readable(text: bytes) -> Iterator[int]:
-    """A descriptor, for reading alone, of a memfd that holds `text`."""
-    memory = os.memfd_create("proc", os.MFD_CLOEXEC)
+def _readable(path: bytes, text: bytes) -> Iterator[int]:
+    """A descriptor, for reading alone, of a memfd that holds `text` and is shown as `path`."""
+    memory = os.memfd_create(path.decode(), os.MFD_CLOEXEC)
     try:
         os.write(memory, text)
         fd = os.open(f"self/fd/{memory}", os.O_RDONLY | os.O_CLOEXEC)

@@ -86,10 +86,16 @@ MEMORY_FREE = 3 << 30
 
 
 class Time:
-    """Answers for the time calls. `process_of_pid` finds the process of a CPU clock."""
+    """Answers for the time calls.
 
-    def __init__(self, process_of_pid: Callable[[int], Process | None]) -> None:
+    `process_of_pid` finds the process of a CPU clock; `give_way` is called before one sleeps.
+    """
+
+    def __init__(
+        self, process_of_pid: Callable[[int], Process | None], give_way: Callable[[], None]
+    ) -> None:
         self.process_of_pid = process_of_pid
+        self._give_way = give_way
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
@@ -331,6 +337,7 @@ class Time:
             call.resume()
             return
         # Being woken by the answer puts the caller behind all others that can run: it has yielded.
+        self._give_way()
         call.said = duration
         if call.answer():
             process.clock.sleep(duration)
