@@ -124,6 +124,11 @@ static bool show(Hot *hot, const struct statx *file, uint64_t buffer)
 	       write_guest(hot, buffer, memo->shown, STAT_SIZE) && respond(hot, 0, 0);
 }
 
+static int look(const char *path, int flags, struct statx *file)
+{
+	return statx(AT_FDCWD, path, flags | AT_STATX_DONT_SYNC, WANTED, file);
+}
+
 static bool answer_fstat(Hot *hot, int fd, uint64_t buffer)
 {
 	struct statx file;
@@ -131,13 +136,7 @@ static bool answer_fstat(Hot *hot, int fd, uint64_t buffer)
 	if (fd < 0)
 		return false;
 	snprintf(hot->path, sizeof hot->path, "%u/fd/%d", hot->call->pid, fd);
-	return statx(AT_FDCWD, hot->path, AT_STATX_DONT_SYNC, WANTED, &file) == 0 &&
-	       show(hot, &file, buffer);
-}
-
-static int look(const char *path, int flags, struct statx *file)
-{
-	return statx(AT_FDCWD, path, flags | AT_STATX_DONT_SYNC, WANTED, file);
+	return look(hot->path, 0, &file) == 0 && show(hot, &file, buffer);
 }
 
 /*

@@ -13,6 +13,15 @@ _SCHED_ATTR = struct.Struct("=IIQiIQQQII")
 """struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period, util_*."""
 
 
+def set_fifo(tid: int, priority: int) -> bool:
+    """Give a thread SCHED_FIFO and a priority; False if it is gone, or its own limit forbids it."""
+    try:
+        os.sched_setscheduler(tid, os.SCHED_FIFO, os.sched_param(priority))
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
 def set_slice(nice: int, nanoseconds: int) -> None:
     """Ask for SCHED_OTHER with a time slice of its own (sched_setattr(2), Linux 6.12).
 

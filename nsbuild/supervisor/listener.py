@@ -10,12 +10,11 @@ before it says so, because an aborted call is made again.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from fcntl import ioctl
 from typing import TYPE_CHECKING
 
+from nsbuild.kernel.sched import set_fifo
 from nsbuild.kernel.seccomp import (
     NOTIF,
     NOTIF_ADDFD,
@@ -188,9 +187,7 @@ class Listener:
         """Put `tid` above the others of the guest, who might keep the CPU for ever, or back."""
         if self.guest_priority:
             # An unprivileged guest may have lowered its own limit; then it has to wait its turn.
-            with suppress(ProcessLookupError, PermissionError):
-                priority = os.sched_param(self.guest_priority + more)
-                os.sched_setscheduler(tid, os.SCHED_FIFO, priority)
+            set_fifo(tid, self.guest_priority + more)
 
     def valid(self, call_id: int) -> bool:
         """SECCOMP_IOCTL_NOTIF_ID_VALID."""

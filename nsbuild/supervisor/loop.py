@@ -147,7 +147,6 @@ class Supervisor:
         self.times = FileTimes(devices, served, parts.start, rules.rates.epoch)
         self.handlers = self._collect_handlers(rules)
         self.keeper = self._make_keeper()
-        self.spinners = set() if parts.spin is None else parts.spin.back
         self.sources: dict[int, Callable[[], None]] = {
             parts.events.fileno(): self._init_event,
             parts.front.fileno(): self._front_event,
@@ -321,7 +320,7 @@ class Supervisor:
         if process is None:
             return
         call.vpid = process.vpid
-        if self.spinners and self.parts.spin is not None:
+        if self.parts.spin is not None:
             self.parts.spin.called(call.tid)
         if call.arch != AUDIT_ARCH:
             # Such programs have a vDSO and clock calls of their own: what is not answered is not
@@ -442,7 +441,7 @@ class Supervisor:
 
     def _give_way(self) -> None:
         """Somebody sleeps: whoever has stepped back for it goes before it."""
-        if self.spinners and self.parts.spin is not None:
+        if self.parts.spin is not None:
             self.parts.spin.release()
 
     def _stepped_back(self, tid: int) -> None:

@@ -26,6 +26,7 @@ from typing import NamedTuple, NoReturn
 import prctl
 
 from nsbuild.kernel.process import read_small
+from nsbuild.kernel.sched import set_fifo
 
 CHECK_SECONDS = 1.0
 """How long nothing must have happened before anybody looks."""
@@ -61,7 +62,6 @@ class SpinGuard:
         """The threads that have stepped back and not come forward since; numbers outside."""
         self._ever = False
         self._stepped = 0.0
-        self._told: set[int] = set()
         self._since: dict[int, int] = {}
         self._received = -1
         self._watcher = watcher
@@ -89,7 +89,7 @@ class SpinGuard:
     def judge(self, received: int) -> int:
         """Read the watcher's answer and let a spinner step back.
 
-        Returns its number if that is news, else 0. `received` is as for `quiet`.
+        Returns its number if others could run, else 0. `received` is as for `quiet`.
         """
         words = self.watcher().recv(_LIMIT).split()
         if received != self._received:
@@ -106,47 +106,34 @@ class SpinGuard:
         spinner = max(used).tid
         # Who is lowered goes to the head of the queue below, and who is raised to the tail of the
         # one above (sched_setscheduler in kernel/sched/syscalls.c): spinners take turns.
-        if not _place(spinner, self.priority - 2):
+        if not set_fifo(spinner, self.priority - 2):
             return 0
         self.back.add(spinner)
         self._ever = True
         self._stepped = time.monotonic()
-        _place(spinner, self.priority - 1)
+        set_fifo(spinner, self.priority - 1)
         self._since = {task.tid: task.ticks for task in tasks}
         # A lone spinner steps back as well, because a dying thread that waits for the CPU shows
         # nowhere; but then nothing is known to have changed.
-        if len(tasks) == 1 or spinner in self._told:
-            return 0
-        self._told.add(spinner)
-        return spinner
+        return spinner if len(tasks) > 1 else 0
 
     def called(self, tid: int) -> None:
         """Thread `tid` makes a call: if it had stepped back, it is no spinner now."""
         if tid in self.back:
             self.back.discard(tid)
-            self._told.discard(tid)
-            _place(tid, self.priority)
+            set_fifo(tid, self.priority)
 
     def executed(self, tid: int) -> None:
         """`tid` runs a new program, perhaps with the priority of another thread of its process."""
         if self._ever:
             self.back.discard(tid)
-            _place(tid, self.priority)
+            set_fifo(tid, self.priority)
 
     def release(self) -> None:
         """Let everybody come forward, behind whoever can run."""
         for tid in self.back:
-            _place(tid, self.priority)
+            set_fifo(tid, self.priority)
         self.back.clear()
-
-
-def _place(tid: int, priority: int) -> bool:
-    """Give `tid` a priority; False if it is gone, or its own limit forbids it."""
-    try:
-        os.sched_setscheduler(tid, os.SCHED_FIFO, os.sched_param(priority))
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
 
 
 def _watch(requests: socket.socket, namespace: int) -> NoReturn:

@@ -121,6 +121,26 @@ def test_who_waits_by_asking_does_not_keep_the_spinner_from_its_work(
     assert seen.lines == ["end"]
 
 
+_GIVEN_BESIDE_A_SPINNER = """
+import ctypes, os
+libc = ctypes.CDLL(None)
+# By hand, since os.fork makes calls in the child.
+child = libc.fork()
+while not child:
+    pass
+fd = libc.open(b"/proc/self/statm", os.O_RDONLY)
+os.kill(child, 9)
+print(fd > 2)
+"""
+
+
+def test_who_is_given_a_descriptor_need_not_wait_for_a_spinner(root: Runner) -> None:
+    """The supervisor waits in the kernel until it was taken, and so cannot see to the spinner."""
+    options = ["--spin-bound", "0.2"]
+    seen = root.exec("/usr/bin/python3", "-c", _GIVEN_BESIDE_A_SPINNER, options=options).ok()
+    assert seen.lines == ["True"]
+
+
 def test_a_spinner_steps_back_until_it_calls_or_another_sleeps() -> None:
     """Of a watcher that says what it is told to."""
     sleeper = subprocess.Popen(["sleep", "600"])

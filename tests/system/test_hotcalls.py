@@ -13,17 +13,8 @@ WITHOUT = {hotcalls.SWITCH: "0"}
 
 SIMILAR = (
     *("write", "rename", "link", "chmod", "touch-explicit", "open-file", "truncate", "reused"),
-    *(
-        "children",
-        "find",
-        "make",
-        "proc",
-        "proc-self",
-        "proc-as-compilers-open",
-        "stdin",
-        "create-order",
-        "exchange",
-    ),
+    *("children", "find", "make", "proc", "proc-self", "stdin", "create-order", "exchange"),
+    "proc-as-compilers-open",
 )
 
 

@@ -28,21 +28,15 @@ from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
 from nsbuild.supervisor.processes import Process
 
-_NAME = re.compile(rb"/proc/([0-9]+)/(?:task/[0-9]+/)?([a-z]+)")
 _OWN = frozenset((b"mountinfo", b"mounts", b"mountstats", b"maps", b"io"))
 """Only a process's own: reading another's takes rights that only the kernel can judge."""
 _ALL = frozenset((b"stat", b"status", b"statm", b"schedstat"))
 _NAMES = _OWN | _ALL
+_PATH = re.compile(rb"/proc/([0-9]+)/(?:task/[0-9]+/)?(%b)" % b"|".join(sorted(_NAMES)))
 _LINKS = frozenset((b"mtab",))
 """Names under which links lead to one of them."""
 ONLY_BY_US = _NAMES | _LINKS
 """Last names of paths that may have to be opened here; all others are let go on."""
-
-
-def is_shown(path: bytes) -> bool:
-    """Whether the file at `path`, an absolute one, is of those that may be shown by us."""
-    found = _NAME.fullmatch(path)
-    return found is not None and found[2] in _NAMES
 
 
 class ProcSelf:
@@ -100,32 +94,37 @@ class ProcSelf:
             return
         _hand_out(call, *shown[0], flags)
 
-    def catch_up(self, call: Call, process: Process, fd: int, path: bytes) -> None:
-        """Put what is shown behind the caller's `fd`, a descriptor of the file at `path`."""
+    def catch_up(self, call: Call, process: Process, fd: int, path: bytes) -> bool:
+        """Put what is shown behind the caller's `fd`, a descriptor of the file at `path`.
+
+        False if nothing was done; else `fd` has to be looked at again.
+        """
+        if not _PATH.fullmatch(path):
+            return False
         try:
             if os.readlink(f"{call.tid}/fd/{fd}").startswith("/memfd:"):
-                return
+                return False
             about = read_small(f"{call.tid}/fdinfo/{fd}").split()
         except OSError:
-            return
+            return False
         # Lines of "pos:" in decimal and "flags:" in octal, proc_pid_fdinfo(5).
         position, flags = int(about[1]), int(about[3], 8)
         if position or flags & (os.O_ACCMODE | os.O_PATH):
-            return
+            return False
         text = self._text(call, process, path, b"%d/fd/%d" % (call.tid, fd))
-        if text is None:
-            return
-        # Who may have fewer descriptors by now than `fd` keeps the kernel's.
-        with _readable(path, text) as ours, suppress(OSError):
-            call.replace_fd(ours, fd, flags & os.O_CLOEXEC)
+        if text is not None:
+            # Who may have fewer descriptors by now than `fd` keeps the kernel's.
+            with _readable(path, text) as ours, suppress(OSError):
+                call.replace_fd(ours, fd, flags & os.O_CLOEXEC)
+        return True
 
     def _text(self, call: Call, process: Process, path: bytes, ours: bytes) -> bytes | None:
         """What is shown of the file at `path`, `ours` to us; None if it is the kernel's to say."""
-        found = _NAME.fullmatch(path)
+        found = _PATH.fullmatch(path)
         if found is None:
             return None
         pid, name = int(found[1]), found[2]
-        if name not in _NAMES or (name in _OWN and pid != process.vpid):
+        if name in _OWN and pid != process.vpid:
             return None
         owner = self._process_of_pid(pid)
         if owner is None:

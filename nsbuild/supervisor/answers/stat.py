@@ -31,7 +31,6 @@ from nsbuild.kernel.files import (
 from nsbuild.kernel.statfs import statfs
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
-from nsbuild.supervisor.answers.procself import is_shown
 from nsbuild.supervisor.devices import DISK_MAJOR
 from nsbuild.supervisor.filetimes import BLOCK_SIZE, FileTimes, Seen, path_of
 from nsbuild.supervisor.hotcalls import remember
@@ -73,7 +72,7 @@ class Stat:
         self,
         places: Places,
         times: FileTimes,
-        catch_up: Callable[[Call, Process, int, bytes], None],
+        catch_up: Callable[[Call, Process, int, bytes], bool],
     ) -> None:
         self._places = places
         self._times = times
@@ -151,9 +150,8 @@ class Stat:
 
         def act(where: bytes, how: int) -> int:
             error = times.look(process, tid, where, how)
-            if error or times.file is not None or not is_shown(times.name):
+            if error or times.file is not None or not self._catch_up(call, process, fd, times.name):
                 return error
-            self._catch_up(call, process, fd, times.name)
             return times.look(process, tid, where, how)
 
         return self._places.of_fd(call, fd, act)
