@@ -14,13 +14,13 @@ MAN_PAGES := $(patsubst docs/man/%.md,.cache/man/%,$(wildcard docs/man/*.md))
 
 # The container itself needs a kernel, Python, libseccomp and uidmap. The rest builds the test guests
 # (C, i386, musl, Go), the demo's package and the man pages, and is what the acceptance tests pack
-# (an archive of every kind) and build with.
+# (an archive of every kind) and build with. Every target looks whether they are there.
 PACKAGES := \
   autoconf bubblewrap build-essential busybox-static ca-certificates cmake cpio debhelper \
-  default-jdk-headless dpkg-dev e2fsprogs fakeroot gcc gcc-multilib git golang-go iproute2 libc6-dev \
-  libcap-dev libseccomp2 make man-db mmdebstrap musl-tools ninja-build openssl pandoc perl procps \
-  psmisc python3 python3-dev python3-venv rsync shellcheck squashfs-tools strace sudo uidmap \
-  util-linux uuid-runtime xorriso zip
+  default-jdk-headless dpkg-dev e2fsprogs fakeroot gcc gcc-multilib git golang-go help2man iproute2 \
+  libc6-dev libcap-dev libseccomp2 make man-db mmdebstrap musl-tools ninja-build openssl pandoc perl \
+  procps psmisc python3 python3-dev python3-venv rsync shellcheck squashfs-tools strace sudo texinfo \
+  uidmap util-linux uuid-runtime xorriso zip
 
 # The first of these that is at least 3.11 and can make a venv. The system's own comes first: the
 # headers for python-prctl are those of the system's Python.
@@ -32,7 +32,7 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -q -y
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-setup: apt $(STAMP) ## install what is missing: Debian packages (by apt) and a venv in .venv
+setup: $(STAMP) ## install what is missing: Debian packages (by apt) and a venv in .venv
 	@echo "setup: done; the command is $(VENV)/bin/nsbuild"
 
 apt:
@@ -45,7 +45,7 @@ apt:
 	$(APT) update; \
 	$(APT) install --no-install-recommends "$${missing[@]}"
 
-$(STAMP): pyproject.toml hatch_build.py $(wildcard libfaketime_ext/*.[ch])
+$(STAMP): pyproject.toml hatch_build.py $(wildcard libfaketime_ext/*.[ch]) | apt
 	@for candidate in $(PYTHONS); do \
 	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
 	    2>/dev/null; then python=$$candidate; break; fi; \
