@@ -7,6 +7,7 @@ import os
 from typing import NoReturn
 
 from nsbuild.cli import values
+from nsbuild.container import cpumodel
 from nsbuild.container.environment import base_environment, compose
 from nsbuild.container.front import run_container
 from nsbuild.container.spec import (
@@ -70,6 +71,12 @@ def _add_determinism(parser: Parser) -> None:
         help="one clock a process, or one",
     )
     add("--cpu", metavar="N|auto", default="auto", help="the CPU to run on (auto)")
+    add(
+        "--cpu-model",
+        choices=cpumodel.MODELS,
+        default=cpumodel.HOST,
+        help="what is known of that CPU (host)",
+    )
     add("--sched", choices=("fifo", "other", "auto"), default="auto", help="scheduling policy")
     add("--spin-bound", metavar="SPAN", default="5", help="CPU time a spinning thread may keep (5)")
     add("--profile", metavar="NAME|FILE", default="default", help="seccomp profile")
@@ -158,6 +165,7 @@ def _root(options: argparse.Namespace, target: str, cwd: str, identity: Identity
         tmpfs=tuple(map(values.tmpfs, options.tmpfs)),
         network=options.network,
         identity=identity,
+        cpu_model=options.cpu_model,
     )
 
 
@@ -174,9 +182,10 @@ def _command(options: argparse.Namespace, cwd: str, epoch: int) -> CommandSpec:
     asked = dict(filter(None, map(values.variable, options.env)))
     term = os.environ.get("TERM", "xterm") if options.tty else None
     host = dict(os.environ) if options.env_host else None
+    base = {**base_environment(epoch, term), **cpumodel.variables(options.cpu_model)}
     return CommandSpec(
         argv=tuple(options.command),
-        environment=compose(base_environment(epoch, term), host, asked),
+        environment=compose(base, host, asked),
         workdir=os.path.join(cwd, options.workdir) if options.workdir else cwd,
         user=options.user,
         interactive=options.interactive,

@@ -105,14 +105,14 @@ class Rootfs:
             os.mkdir(path, 0o755, dir_fd=self.staging_fd)
             made.add(path)
 
-    def attach_staged(self, name: str, path: str, ordinary: bool = False) -> None:
+    def attach_staged(self, name: str, path: str, ordinary: bool = False, create: str = "") -> None:
         """Mount `name` of the staging directory on `path`, read-only.
 
-        With `ordinary` no component of `path` may be a symbolic link.
+        With `ordinary` no component of `path` may be a symbolic link; `create` as for `attach`.
         """
         limits = RESOLVE_NO_SYMLINKS if ordinary else 0
         attributes = MOUNT_ATTR_RDONLY | INERT
-        attach_clone(self, self.staging_fd, name, path, attributes, resolve=limits)
+        attach_clone(self, self.staging_fd, name, path, attributes, create=create, resolve=limits)
 
 
 def attach_clone(

@@ -11,7 +11,7 @@ import os
 import stat
 
 from nsbuild.container.inside import Rootfs, attach_clone, attach_on_host
-from nsbuild.errors import NsbuildError
+from nsbuild.errors import NsbuildError, warn
 from nsbuild.kernel.mount import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -251,6 +251,32 @@ class WriteConstant(Operation):
         except (FileNotFoundError, NotADirectoryError):
             if not self.optional:
                 raise
+
+
+class ProvideConstant(Operation):
+    """Put a constant read-only file at a path of a root that is thrown away, made where missing.
+
+    Where the root cannot be changed there (a directory of the host's root seen by an ordinary user,
+    or one that overlayfs refuses) it stays as it is, with a warning.
+    """
+
+    __slots__ = ("path", "text")
+
+    def __init__(self, root: Rootfs, path: str, text: str) -> None:
+        super().__init__(root)
+        self.path = path
+        self.text = text
+
+    def describe(self) -> str:
+        return f"put a constant file at {self.path}"
+
+    def act(self) -> None:
+        name = self.root.staged_name("file")
+        self.root.stage_file(name, self.text)
+        try:
+            self.root.attach_staged(name, self.path, create="file")
+        except OSError as error:
+            warn(f"cannot {self.describe()}: {os.strerror(error.errno or 0)}")
 
 
 class Bind(Operation):

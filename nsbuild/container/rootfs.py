@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from nsbuild.container import cpumodel
 from nsbuild.container.cover import ConstantSys, CoverProc
 from nsbuild.container.filesystems import KeepLastPid, Mount, MountDevpts, MountProc
 from nsbuild.container.hostroot import FRESH, Overlay, plan_host_root
@@ -29,6 +30,7 @@ from nsbuild.container.operations import (
     MakePrivate,
     Operation,
     PivotRoot,
+    ProvideConstant,
     Stage,
     Symlink,
     TmpfsRoot,
@@ -185,6 +187,8 @@ def _host_root(root: Rootfs, spec: RootSpec, host: Host) -> Iterator[Operation]:
     yield TmpfsRoot(root)
     operations = plan_host_root(root, host)
     yield from operations
+    if spec.cpu_model == cpumodel.BASELINE and host.kind("/etc") == "directory":
+        yield ProvideConstant(root, cpumodel.GCRYPT_DENIED, cpumodel.GCRYPT_TEXT)
     if spec.read_only:
         overlays = (operation.path for operation in operations if isinstance(operation, Overlay))
         yield FreezeRoot(root, ("/", *overlays))
@@ -193,7 +197,9 @@ def _host_root(root: Rootfs, spec: RootSpec, host: Host) -> Iterator[Operation]:
 def _proc(root: Rootfs, spec: RootSpec, host: Host) -> Iterator[Operation]:
     yield MountProc(root)
     yield KeepLastPid(root)
-    files = {**kernel_files(), **machine_files(spec.identity, spec.boot_time, host.cpuinfo())}
+    baseline = spec.cpu_model == cpumodel.BASELINE
+    processor = cpumodel.CPUINFO if baseline else host.cpuinfo()
+    files = {**kernel_files(), **machine_files(spec.identity, spec.boot_time, processor)}
     directories = {**DIRECTORIES, "sys": sysctl_directory(spec.identity)}
     live = (*NAMES_OF_UTS, "net") if spec.network == "host" else NAMES_OF_UTS
     yield CoverProc(root, files, directories, KEPT, tuple(f"sys/{name}" for name in live))
@@ -235,7 +241,10 @@ def _scratch(root: Rootfs, target: str, host: Host) -> Iterator[Operation]:
 
 def _files(root: Rootfs, spec: RootSpec, target: str, host: Host) -> Iterator[Operation]:
     """Constant and host files over those of the target."""
-    for path, text in identity_files(spec.identity, spec.network).items():
+    files = identity_files(spec.identity, spec.network)
+    if spec.cpu_model == cpumodel.BASELINE and target != "/":
+        files[cpumodel.GCRYPT_DENIED] = cpumodel.GCRYPT_TEXT
+    for path, text in files.items():
         if host.kind(target.rstrip("/") + path):
             yield WriteConstant(root, path, text, optional=True)
     resolver = "/etc/resolv.conf"

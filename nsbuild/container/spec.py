@@ -43,7 +43,7 @@ class RootSpec(NamedTuple):
 
     `target` is the absolute host path of the root directory; "/" means the host's own root,
     read-only under a throw-away overlay, with `writable_cwd` bind-mounted writable. `boot_time` is
-    what /proc/stat says as btime, in seconds since 1970.
+    what /proc/stat says as btime, in seconds since 1970; `cpu_model` one of `cpumodel.MODELS`.
     """
 
     target: str
@@ -54,6 +54,7 @@ class RootSpec(NamedTuple):
     network: str = "none"
     identity: Identity = Identity()
     boot_time: int = 1450797978
+    cpu_model: str = "host"
 
 
 class CommandSpec(NamedTuple):
