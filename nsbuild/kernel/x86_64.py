@@ -139,6 +139,18 @@ def syscall_stub(number: int) -> bytes:
     return b"\xb8" + number.to_bytes(4, "little") + bytes.fromhex("0f054883f8fc74f3c3")
 
 
+RANDOM_WORD_STUB = (
+    bytes.fromhex("f30f1efa50b8")
+    + NR["getrandom"].to_bytes(4, "little")
+    + bytes.fromhex("4889e7be0400000031d20f054883f8fc74e958c3")
+)
+"""A function that returns 4 bytes of getrandom(2) as an unsigned int, and retries EINTR.
+
+endbr64; push rax; again: mov eax,NR; mov rdi,rsp; mov esi,4; xor edx,edx; syscall; cmp rax,-4;
+je again; pop rax; ret
+"""
+
+
 def jump(source: int, target: int) -> bytes:
     """A near jump at address `source` to `target`."""
     return b"\xe9" + (target - source - JUMP_SIZE).to_bytes(4, "little", signed=True)

@@ -4,12 +4,14 @@ Every libc, and Go, calls arch_prctl(ARCH_SET_FS) once after each exec and befor
 read. While the process waits in that call, its memory is changed through /proc/PID/mem, which
 writes to private copies of read-only pages: the vDSO is overwritten; the 16 AT_RANDOM bytes of the
 auxiliary vector, from which stack canaries and Go's maps are seeded, come from the process's
-stream; and Go's own reading of the time-stamp counter is replaced.
+stream; Go's own reading of the time-stamp counter is replaced, and so is the C++ library's of the
+processor's random numbers.
 """
 
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from nsbuild.kernel.auxv import (
     AT_PHDR,
@@ -25,6 +27,7 @@ from .gotsc import PAGE_SIZE, GoCounters, is_go
 from .listener import Call
 from .places import PLAIN
 from .processes import Process
+from .randomdevice import replacements
 from .vdso import Patch
 
 
@@ -75,6 +78,9 @@ class ExecHook:
             if is_go(memory.read(call, headers & -PAGE_SIZE, PAGE_SIZE)):
                 for address, code in self._go.replacements(call.tid, headers):
                     memory.force(call, address, code)
+            # The loader of glibc has mapped all libraries by now.
+            for address, code in replacements(_maps(call), partial(memory.read, call)):
+                memory.force(call, address, code)
         taken = call.resume()
         process.exec_hook_pending = fresh and not taken
         if fresh and taken and random:
@@ -91,3 +97,20 @@ def _auxv_through_init(call: Call) -> dict[int, int]:
         return parse_auxv(os.read(fd, 4096))
     finally:
         os.close(fd)
+
+
+def _maps(call: Call) -> bytes:
+    """The caller's /proc/PID/maps, or nothing if it is gone."""
+    try:
+        fd = os.open(f"{call.tid}/maps", os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        fd = call.listener.open_inside(call.vpid, "maps")
+        if fd < 0:
+            return b""
+    except OSError:
+        return b""
+    with open(fd, "rb", buffering=0) as file:
+        try:
+            return file.readall()
+        except OSError:
+            return b""
