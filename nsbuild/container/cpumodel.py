@@ -28,6 +28,8 @@ _VARIABLES = {
     "OPENSSL_ia32cap": "0x78bfbff:0:0:0:0",
     # Only what no Qt is compiled to require: it would refuse to start without.
     "QT_NO_CPU_FEATURE": "rdrnd rdseed rtm",
+    # A hash with another seed is another one where the processor has AES (Qt 6) or SSE 4.2 (Qt 5).
+    "QT_HASH_SEED": "0",
     "SYSTEMD_RDRAND": "0",
     # Go's maps are in another order where the processor has no AES.
     "GODEBUG": "cpu.all=off",

@@ -26,6 +26,9 @@ _STT_FUNC = 2
 _EHDR_MAGIC = b"\x7fELF\x02\x01"
 _PHDR = struct.Struct("=IIQQQQ16x")
 _SYMBOL = struct.Struct("=IBBHQQ")
+_MOST_SEGMENTS = 64
+_LONGEST_DYNAMIC = 4096
+"""In bytes. What says more of itself is not looked at: it may be no library at all."""
 _WORDS_AT_ONCE = 32
 _LONGEST_CHAIN = 1024
 """A table in which more names than this share a bucket is none that a linker made."""
@@ -101,12 +104,14 @@ def _tables(read: Read, base: int) -> tuple[int, int, int] | None:
         return None
     (phoff,) = struct.unpack_from("=Q", header, 32)
     (count,) = struct.unpack_from("=H", header, 56)
+    if count > _MOST_SEGMENTS:
+        return None
     segments = read(base + phoff, count * 56)
     if len(segments) < count * 56:
         return None
     for kind, _, _, address, _, size in _PHDR.iter_unpack(segments):
         if kind == _PT_DYNAMIC:
-            dynamic = read(base + address, size & -16)
+            dynamic = read(base + address, min(size, _LONGEST_DYNAMIC))
             tags = dict(struct.iter_unpack("=QQ", dynamic[: len(dynamic) & -16]))
             found = [tags.get(tag, 0) for tag in (_DT_GNU_HASH, _DT_SYMTAB, _DT_STRTAB)]
             if not all(found):

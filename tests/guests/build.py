@@ -20,7 +20,7 @@ CACHE = SOURCES.parent.parent / ".cache"
 
 DYNAMIC = (
     "clocks vdso random cpu timecalls sleeps processes storm int80 listener threadfork hammer "
-    "kernelids"
+    "kernelids threads hardware functions gcrypt"
 )
 """Guests built with the host's libc, by name."""
 CALLS = "stat open change names dirs inodes odd bare"
@@ -28,7 +28,8 @@ CALLS = "stat open change names dirs inodes odd bare"
 STATIC = "clocks vdso random timecalls sleeps processes storm early"
 """Guests also built static, as NAME-static, and with musl, as NAME-musl."""
 
-_CFLAGS = ("-O1", "-Wall", "-Wextra", "-Wno-clobbered", "-Werror")
+_CXXFLAGS = ("-O1", "-Wall", "-Wextra", "-Werror")
+_CFLAGS = (*_CXXFLAGS, "-Wno-clobbered")
 
 
 def _commands(out: Path) -> dict[str, list[str]]:
@@ -44,6 +45,8 @@ def _commands(out: Path) -> dict[str, list[str]]:
         *("gcc", *_CFLAGS, "-DWITH_LIBRARY", "early.c", f"-L{out}", "-learly"),
         "-Wl,-rpath,$ORIGIN",
     ]
+    made["randomdevice"] = ["g++", *_CXXFLAGS, "randomdevice.cc"]
+    made["randomdevice-static"] = ["g++", *_CXXFLAGS, "-static-libstdc++", "randomdevice.cc"]
     freestanding = ("-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector")
     made["nostart"] = ["gcc", *_CFLAGS, *freestanding, "nostart.c"]
     made["i386"] = ["gcc", *_CFLAGS, "-m32", "-static", "i386.c"]
@@ -85,7 +88,7 @@ def fingerprint() -> str:
     """A name for the present state of the sources."""
     digest = hashlib.sha256()
     for source in sorted(SOURCES.rglob("*")):
-        if source.suffix in (".c", ".h", ".go", ".py"):
+        if source.suffix in (".c", ".cc", ".h", ".go", ".py"):
             digest.update(str(source.relative_to(SOURCES)).encode() + source.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nsbuild.container import users
+from nsbuild.container import cpumodel, users
 from nsbuild.container.environment import base_environment, compose
 from nsbuild.errors import NsbuildError
 
@@ -25,6 +25,15 @@ def test_what_is_asked_for_wins_over_the_host_and_that_over_ours() -> None:
     base = base_environment(5, "xterm")
     environment = compose(base, {"LANG": "host", "TERM": "host"}, {"TERM": "asked"})
     assert (environment["LANG"], environment["TERM"], environment["TZ"]) == ("host", "asked", "UTC")
+
+
+def test_a_model_of_the_processor_is_told_in_variables() -> None:
+    assert cpumodel.variables("host") == {}
+    told = cpumodel.variables("baseline")
+    assert "-AVX2" in told["GLIBC_TUNABLES"].partition("=")[2].split(",")
+    # By these the loader knows what to save, whoever uses it (see the module).
+    assert "XSAVE" not in told["GLIBC_TUNABLES"]
+    assert compose(told, {"GODEBUG": "host"}, {"GODEBUG": "asked"})["GODEBUG"] == "asked"
 
 
 @pytest.mark.parametrize(

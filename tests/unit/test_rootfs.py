@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nsbuild.container import cpumodel
 from nsbuild.container.hostview import Host, MountInfo, parse_mountinfo, visible_mounts
 from nsbuild.container.inside import make_inside
 from nsbuild.container.machine import cpu_directory, cpuinfo, machine_files
@@ -117,6 +118,35 @@ def test_target_directory_in_order() -> None:
     assert told[-1] == "enter the new root and detach the old one"
     assert told[5].startswith("put constant files over those of /proc (")
     assert re.fullmatch(r"put \d+ constant files on /sys", told[6])
+
+
+def test_a_baseline_processor_in_a_target_directory() -> None:
+    """libgcrypt's file is covered where it is, and a root that stays gets none."""
+    spec = TARGET._replace(cpu_model="baseline")
+    covered = "put a constant file over /etc/gcrypt/hwf.deny where there is one"
+    with_it = with_target({**STANDARD, "etc": {"gcrypt": {"hwf.deny": ""}}})
+    assert covered in lines(spec, with_it)
+    assert covered not in lines(TARGET, with_it)
+    without: tuple[Tree, ...] = ({}, {"gcrypt": {}})
+    for etc in without:
+        told = lines(spec, with_target({**STANDARD, "etc": etc}))
+        assert not [line for line in told if "gcrypt" in line]
+
+
+def test_a_baseline_processor_on_the_hosts_root() -> None:
+    """The file is there before a read-only root is frozen."""
+    host = FakeHost(HOST)
+    spec = RootSpec("/", "/", read_only=True, cpu_model="baseline")
+    told = lines(spec, host)
+    made = told.index("put a constant file at /etc/gcrypt/hwf.deny")
+    assert made < told.index("make the root read-only")
+    assert not [line for line in lines(RootSpec("/", "/"), host) if "gcrypt" in line]
+
+
+def test_a_baseline_processor_has_no_flag_of_the_hosts() -> None:
+    flags = cpuinfo(cpumodel.CPUINFO).partition("flags\t\t: ")[2].partition("\n")[0].split()
+    assert {"sse2", "lm"} < set(flags)
+    assert not {"pni", "avx", "rdrand"} & set(flags)
 
 
 def test_missing_mount_points_are_made_and_named() -> None:
