@@ -14,7 +14,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = ("libfaketime_ext/hotcalls.c", "libfaketime_ext/memo.c")
+SOURCES = tuple(f"libfaketime_ext/{name}.c" for name in ("hotcalls", "memo", "numbers"))
 
 
 class HotCalls(BuildHookInterface):  # type: ignore[misc, type-arg]

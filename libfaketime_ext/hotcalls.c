@@ -18,6 +18,7 @@
  */
 
 #include "memo.h"
+#include "numbers.h"
 
 #include <structmember.h>
 
@@ -406,11 +407,18 @@ static PyTypeObject HotType = {
 	.tp_members = hot_members,
 };
 
+static PyMethodDef functions[] = {
+	{ "serve_numbers", serve_numbers, METH_VARARGS,
+	  "serve_numbers(requests, wake, last_pid, first, limit) -> a message for Python, or None" },
+	{ NULL, NULL, 0, NULL },
+};
+
 static struct PyModuleDef module = {
 	PyModuleDef_HEAD_INIT,
 	.m_name = "_hotcalls",
 	.m_doc = "The calls that a build makes most; see libfaketime_ext/README.md.",
 	.m_size = -1,
+	.m_methods = functions,
 };
 
 PyMODINIT_FUNC PyInit__hotcalls(void)

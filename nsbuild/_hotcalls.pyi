@@ -1,4 +1,8 @@
-"""What libfaketime_ext/hotcalls.c defines; nsbuild.supervisor.hotcalls says what it is for."""
+"""What libfaketime_ext defines in C; nsbuild.supervisor.hotcalls says what it is for."""
+
+def serve_numbers(
+    requests: int, wake: int, last_pid: int, first: int, limit: int, /
+) -> bytes | None: ...
 
 class Memo:
     def __init__(self, kernel: bytes, shown: bytes, ahead: int, /) -> None: ...

@@ -45,6 +45,15 @@ def make_hot(listener: int, epoll: int, names: frozenset[bytes], quick_exit: boo
     return extension.Hot(listener, epoll, *notif_sizes(), tuple(sorted(names)), quick_exit)
 
 
+def serve_numbers(requests: int, wake: int, last_pid: int, numbers: range) -> bytes | None:
+    """In init: answer RESERVE, BORN and EXISTS until there is another request, which is returned.
+
+    None once `wake` is readable, b"" at the end; `last_pid` is an open ns_last_pid, and `numbers`
+    are those that may be handed out.
+    """
+    return extension.serve_numbers(requests, wake, last_pid, numbers.start, numbers.stop)
+
+
 def remember(values: tuple[int, ...], shown: bytes, ahead: int) -> object:
     """Let the extension show `shown` (struct stat) for the file that has these values of STATX.
 
