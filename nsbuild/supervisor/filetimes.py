@@ -189,6 +189,8 @@ class FileTimes:
             # Not ours to change: known by the kernel's time, as far as that goes.
             again = self.values
         if not isinstance(again, int):
+            # What the next look will find; else it would have to be worked out once more.
+            self.values = again
             mtime = again[17] * NSEC + again[18]
         file.stamped(mtime)
 
