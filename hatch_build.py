@@ -14,7 +14,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = tuple(f"libfaketime_ext/{name}.c" for name in ("hotcalls", "memo", "numbers"))
+SOURCES = tuple(f"libfaketime_ext/{name}.c" for name in ("files", "hotcalls", "memo", "numbers"))
 
 
 class HotCalls(BuildHookInterface):  # type: ignore[misc, type-arg]

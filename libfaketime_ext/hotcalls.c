@@ -17,6 +17,7 @@
  * The contract with nsbuild/supervisor/hotcalls.py, which says how to do without.
  */
 
+#include "files.h"
 #include "memo.h"
 #include "numbers.h"
 
@@ -47,11 +48,10 @@ enum {
 /* As in nsbuild/supervisor/memory.py: above lies the main thread's stack, which can be written. */
 #define STACK_FLOOR 0x7FFFF8000000u
 
-#define WANTED (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
-
 typedef struct {
 	PyObject_HEAD
 	int listener, epoll;
+	PyObject *files;	/* a Files */
 	struct seccomp_notif *call;
 	struct seccomp_notif_resp *answer;
 	size_t call_size, answer_size;
@@ -117,17 +117,15 @@ static bool write_guest(Hot *hot, uint64_t address, const void *data, size_t siz
 	       process_vm_writev(hot->call->pid, &here, 1, &there, 1, 0) == (ssize_t)size;
 }
 
-static bool show(Hot *hot, const struct statx *file, uint64_t buffer)
+/* Show the file at `path`, of which the kernel has just said this. */
+static bool show(Hot *hot, const char *path, int flags, struct statx *file, uint64_t buffer)
 {
 	Memo *memo = memo_of(file);
 
+	if (!memo)
+		memo = files_memo(hot->files, path, flags, file);
 	return memo && memo->ahead <= hot->walls[hot->call->pid] &&
 	       write_guest(hot, buffer, memo->shown, STAT_SIZE) && respond(hot, 0, 0);
-}
-
-static int look(const char *path, int flags, struct statx *file)
-{
-	return statx(AT_FDCWD, path, flags | AT_STATX_DONT_SYNC, WANTED, file);
 }
 
 static bool answer_fstat(Hot *hot, int fd, uint64_t buffer)
@@ -137,7 +135,7 @@ static bool answer_fstat(Hot *hot, int fd, uint64_t buffer)
 	if (fd < 0)
 		return false;
 	snprintf(hot->path, sizeof hot->path, "%u/fd/%d", hot->call->pid, fd);
-	return look(hot->path, 0, &file) == 0 && show(hot, &file, buffer);
+	return look(hot->path, 0, &file) == 0 && show(hot, hot->path, 0, &file, buffer);
 }
 
 /*
@@ -174,9 +172,11 @@ static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, 
 	}
 	/* Most that is looked for is no link: then one look-up says all, whether links count or not. */
 	if (look(path, AT_SYMLINK_NOFOLLOW, &file) == 0) {
-		if (!keep && S_ISLNK(file.stx_mode) && look(path, 0, &file) < 0)
+		bool through = !keep && S_ISLNK(file.stx_mode);
+
+		if (through && look(path, 0, &file) < 0)
 			return false;
-		return show(hot, &file, buffer);
+		return show(hot, path, through ? 0 : AT_SYMLINK_NOFOLLOW, &file, buffer);
 	}
 	return absent(hot->path + room, length, dirfd) && respond(hot, ENOENT, 0);
 }
@@ -250,6 +250,8 @@ static PyObject *hot_receive(Hot *hot, PyObject *Py_UNUSED(unused))
 	hot->received++;
 	if (answered(hot))
 		Py_RETURN_NONE;
+	if (PyErr_Occurred())
+		return NULL;
 	return Py_BuildValue("(KIIiIKKKKKKK)", call->id, call->pid, call->flags, call->data.nr,
 			     call->data.arch, call->data.instruction_pointer, args[0], args[1],
 			     args[2], args[3], args[4], args[5]);
@@ -337,12 +339,14 @@ static PyObject *hot_forget(Hot *hot, PyObject *arg)
 
 static PyObject *hot_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
-	PyObject *names;
+	PyObject *names, *files;
 	Hot *hot = (Hot *)type->tp_alloc(type, 0);
 
-	if (!hot || !PyArg_ParseTuple(args, "iinnO!p", &hot->listener, &hot->epoll, &hot->call_size,
-				      &hot->answer_size, &PyTuple_Type, &names, &hot->quick_exit))
+	if (!hot || !PyArg_ParseTuple(args, "iinnO!pO!", &hot->listener, &hot->epoll, &hot->call_size,
+				      &hot->answer_size, &PyTuple_Type, &names, &hot->quick_exit,
+				      &FilesType, &files))
 		goto fail;
+	hot->files = Py_NewRef(files);
 	if (PyTuple_GET_SIZE(names) > MAX_NAMES) {
 		PyErr_SetString(PyExc_ValueError, "too many names");
 		goto fail;
@@ -373,6 +377,7 @@ fail:
 
 static void hot_dealloc(Hot *hot)
 {
+	Py_XDECREF(hot->files);
 	free(hot->call);
 	free(hot->answer);
 	free(hot->walls);
@@ -398,7 +403,7 @@ static PyMemberDef hot_members[] = {
 static PyTypeObject HotType = {
 	PyVarObject_HEAD_INIT(NULL, 0)
 	.tp_name = "nsbuild._hotcalls.Hot",
-	.tp_doc = "Hot(listener, epoll, notif size, resp size, names, quick_exit)",
+	.tp_doc = "Hot(listener, epoll, notif size, resp size, names, quick_exit, files)",
 	.tp_basicsize = sizeof(Hot),
 	.tp_flags = Py_TPFLAGS_DEFAULT,
 	.tp_new = hot_new,
@@ -425,7 +430,8 @@ PyMODINIT_FUNC PyInit__hotcalls(void)
 {
 	PyObject *made = PyModule_Create(&module);
 
-	if (!made || PyModule_AddType(made, &MemoType) || PyModule_AddType(made, &HotType))
+	if (!made || PyModule_AddType(made, &MemoType) || PyModule_AddType(made, &FilesType) ||
+	    PyModule_AddType(made, &HotType))
 		Py_CLEAR(made);
 	return made;
 }

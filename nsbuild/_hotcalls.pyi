@@ -1,8 +1,26 @@
 """What libfaketime_ext defines in C; nsbuild.supervisor.hotcalls says what it is for."""
 
+from collections.abc import Callable
+
+from nsbuild.determinism.files import File, Key
+from nsbuild.supervisor.devices import Mount
+
 def serve_numbers(
     requests: int, wake: int, last_pid: int, first: int, limit: int, /
 ) -> bytes | None: ...
+
+class Files:
+    def __init__(
+        self,
+        file_type: type[File],
+        by_key: dict[Key, File],
+        mounts: dict[int, Mount],
+        nowhere: Mount,
+        meet: Callable[[Key, int, Mount, bytes], File],
+        start: int,
+        epoch: int,
+        /,
+    ) -> None: ...
 
 class Memo:
     def __init__(self, kernel: bytes, shown: bytes, ahead: int, /) -> None: ...
@@ -21,6 +39,7 @@ class Hot:
         answer_size: int,
         names: tuple[bytes, ...],
         quick_exit: bool,
+        files: Files,
         /,
     ) -> None: ...
     def wait(self, timeout: int, /) -> tuple[list[tuple[int, int]], tuple[int, ...] | None]: ...

@@ -115,8 +115,8 @@ class FileTimes:
         self.pending: list[Pending | Move] = []
         self.dirty: dict[File, bytes] = {}
         self.names: dict[File, list[bytes]] = {}
-        self._start = start
-        self._epoch = epoch
+        self.start = start
+        self.epoch = epoch
         self.file: File | None = None
         self.values: tuple[int, ...] = ()
         self.name = b""
@@ -177,7 +177,7 @@ class FileTimes:
         return 0
 
     def _take_notice(self, file: File, mtime: int, path: bytes, flags: int) -> None:
-        stamp = file.look(mtime, self._start, self._epoch)
+        stamp = file.look(mtime, self.start, self.epoch)
         if stamp is None:
             return
         shown = stamp if file.atime is None else file.atime
@@ -203,6 +203,10 @@ class FileTimes:
             return self.table.add(key, born, self.birth_name(process))
         if name.endswith(_DELETED):
             return self.table.bear(key, born, self.birth_name(process), process.clock.wall)
+        return self.meet(key, born, mount, name)
+
+    def meet(self, key: Key, born: int, mount: Mount, name: bytes) -> File:
+        """An input on `mount`, seen for the first time; `name` is its path."""
         relative = name[len(mount.point) :] if mount.point != b"/" else name
         return self.table.add(key, born, mount.label + b"\0" + mount.part + relative)
 
@@ -225,14 +229,14 @@ class FileTimes:
             blocks = 0
         if file is None:
             number = self.number
-            mtime = atime = ctime = btime = self._epoch
+            mtime = atime = ctime = btime = self.epoch
             ahead = 0
         else:
             number, mtime, ctime, btime = file.number, file.mtime, file.ctime, file.birth
             kept = file.own or file.btime is not None or file.explicit is not None
             if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK) and not kept:
                 # The kernel made it, at start-up or just now.
-                mtime = ctime = btime = self._epoch
+                mtime = ctime = btime = self.epoch
             atime = mtime if file.atime is None else file.atime
             ahead = max(mtime if file.own else 0, file.changed)
             process.clock.wall = max(process.clock.wall, ahead)

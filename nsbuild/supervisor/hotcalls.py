@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from nsbuild.determinism.files import File
 from nsbuild.kernel.files import STATX
 from nsbuild.kernel.seccomp import notif_sizes
 
@@ -36,13 +37,25 @@ def available() -> bool:
     return extension is not None and os.environ.get(SWITCH, "1") != "0"
 
 
-def make_hot(listener: int, epoll: int, names: frozenset[bytes], quick_exit: bool) -> Hot:
+def make_hot(
+    listener: int, epoll: int, names: frozenset[bytes], quick_exit: bool, times: FileTimes
+) -> Hot:
     """The extension at work on a listener and the epoll that watches it.
 
     `names` are the last names of paths that only Python opens; with `quick_exit` nothing has to be
     done before a process ends.
     """
-    return extension.Hot(listener, epoll, *notif_sizes(), tuple(sorted(names)), quick_exit)
+    devices = times.devices
+    files = extension.Files(
+        File,
+        times.table.by_key,
+        devices.mounts,
+        devices.nowhere,
+        times.meet,
+        times.start,
+        times.epoch,
+    )
+    return extension.Hot(listener, epoll, *notif_sizes(), tuple(sorted(names)), quick_exit, files)
 
 
 def serve_numbers(requests: int, wake: int, last_pid: int, numbers: range) -> bytes | None:

@@ -186,7 +186,7 @@ class Supervisor:
         if self.trace.enabled or not hotcalls.available():
             return None
         fds = self.listener.fd, self.epoll.fileno()
-        hot = hotcalls.make_hot(*fds, ONLY_BY_US, self.backlog is None)
+        hot = hotcalls.make_hot(*fds, ONLY_BY_US, self.backlog is None, self.times)
         self.listener.hot = hot
         ended = self.births.ended
 
