@@ -115,6 +115,8 @@ class FileTimes:
         self.pending: list[Pending | Move] = []
         self.dirty: dict[File, bytes] = {}
         self.names: dict[File, list[bytes]] = {}
+        # Mounts of the kernel's own, which last: none of their files has a path.
+        self._nameless: set[int] = set()
         self.start = start
         self.epoch = epoch
         self.file: File | None = None
@@ -145,7 +147,7 @@ class FileTimes:
         born = values[13] * NSEC + values[14]
         file = self.table.find(key, born, mount.overlay)
         if file is None:
-            if mount is self.devices.nowhere:
+            if mount is self.devices.nowhere and values[23] not in self._nameless:
                 found = _STAND_IN.fullmatch(path_of(path, flags))
                 # Without it, a copy of the file would not be of what was looked at before.
                 if found and self.look(process, tid, found[1], 0) == 0:
@@ -196,10 +198,13 @@ class FileTimes:
 
     def _first_sight(self, process: Process, key: Key, born: int, path: bytes, flags: int) -> File:
         """A file that was there before, or that was made by a call which is not notified."""
-        name = path_of(path, flags)
         mount = self.mount
+        mount_id = self.values[23]
+        name = b"" if mount_id in self._nameless else path_of(path, flags)
         if name[:1] != b"/":
-            # A pipe, a socket, a memfd: of no known age.
+            # A pipe, a socket: of no known age.
+            if b":[" in name:
+                self._nameless.add(mount_id)
             return self.table.add(key, born, self.birth_name(process))
         if name.endswith(_DELETED):
             return self.table.bear(key, born, self.birth_name(process), process.clock.wall)

@@ -8,6 +8,7 @@ longer, and that is all. With a trace every call does, since each has to be writ
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from nsbuild.determinism.files import File
@@ -76,12 +77,18 @@ def remember(values: tuple[int, ...], shown: bytes, ahead: int) -> object:
 
 
 class Keeper:
-    """Tells the extension what it may know, after each call that Python has answered."""
+    """Tells the extension what it may know, after each call that Python has answered.
 
-    def __init__(self, hot: Hot, births: Births, times: FileTimes) -> None:
+    `back` are threads whose next call must be seen, whatever it is.
+    """
+
+    def __init__(self, hot: Hot, births: Births, times: FileTimes, back: Container[int]) -> None:
         self.hot = hot
         self._births = births
+        self._table = births.table
         self._times = times
+        self._back = back
+        self._forking: Process | None = None
 
     def answered(self, tid: int, process: Process) -> None:
         """`process` has been answered a call of its thread `tid`."""
@@ -99,7 +106,22 @@ class Keeper:
         self.births_went_on()
 
     def births_went_on(self) -> None:
-        """Whoever forks tells by its next call that it has: that call must be seen."""
+        """Whoever forks tells by its next call that it has: that call must be seen.
+
+        Unless its child has called before.
+        """
         birth = self._births.in_flight
-        if birth is not None:
-            self.hot.forget(birth.process.pid)
+        forking = None if birth is None else birth.process
+        before = self._forking
+        if forking is before:
+            return
+        if (
+            before is not None
+            and before.place is PLAIN
+            and before.pidfd in self._table.by_pidfd
+            and before.pid not in self._back
+        ):
+            self.hot.know(before.pid, before.clock.wall, before.memory.descriptor)
+        if forking is not None:
+            self.hot.forget(forking.pid)
+        self._forking = forking

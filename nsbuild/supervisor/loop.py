@@ -195,7 +195,8 @@ class Supervisor:
             ended(process)
 
         self.table.ending = ending
-        return Keeper(hot, self.births, self.times)
+        spin = self.parts.spin
+        return Keeper(hot, self.births, self.times, () if spin is None else spin.back)
 
     def _add_devices(self) -> None:
         for name, fd in self.parts.fuse.items():
