@@ -12,6 +12,7 @@
  *                     own root with all rights, and its wall clock is `wall` or later; `memory` is
  *                     its /proc/TID/mem, open until the next know or forget, or -1;
  *   forget(tid)       that does not hold any more;
+ *   retry(id)         look at the call `id` again, with what was told since;
  *   Memo(...)         this file, as long as the kernel says the same of it, is shown as these bytes.
  *
  * The contract with nsbuild/supervisor/hotcalls.py, which says how to do without.
@@ -326,6 +327,22 @@ static PyObject *hot_know(Hot *hot, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+/* Answer the call `id`, the last that was received, if it is ours now that Python has told more. */
+static PyObject *hot_retry(Hot *hot, PyObject *arg)
+{
+	unsigned long long id = PyLong_AsUnsignedLongLong(arg);
+	bool done = !PyErr_Occurred() && hot->call->id == id && answered(hot);
+
+	return PyErr_Occurred() ? NULL : PyBool_FromLong(done);
+}
+
+static PyObject *hot_knows(Hot *hot, PyObject *arg)
+{
+	unsigned long tid = PyLong_AsUnsignedLong(arg);
+
+	return PyErr_Occurred() ? NULL : PyBool_FromLong(tid < TID_LIMIT && hot->walls[tid]);
+}
+
 static PyObject *hot_forget(Hot *hot, PyObject *arg)
 {
 	unsigned long tid = PyLong_AsUnsignedLong(arg);
@@ -389,6 +406,8 @@ static PyMethodDef hot_methods[] = {
 	{ "receive", (PyCFunction)hot_receive, METH_NOARGS, "receive() -> values of a call, or None" },
 	{ "wait", (PyCFunction)hot_wait, METH_O, "wait(milliseconds) -> (events, values or None)" },
 	{ "know", (PyCFunction)hot_know, METH_VARARGS, "know(tid, wall, memory)" },
+	{ "knows", (PyCFunction)hot_knows, METH_O, "knows(tid) -> whether it is known" },
+	{ "retry", (PyCFunction)hot_retry, METH_O, "retry(id) -> whether the call was answered" },
 	{ "forget", (PyCFunction)hot_forget, METH_O, "forget(tid)" },
 	{ NULL, NULL, 0, NULL },
 };

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from nsbuild.determinism.files import File
 from nsbuild.kernel.files import STATX
 from nsbuild.kernel.seccomp import notif_sizes
+from nsbuild.kernel.x86_64 import NR
 
 from .places import PLAIN
 
@@ -22,12 +23,19 @@ if TYPE_CHECKING:
 
     from .births import Births
     from .filetimes import FileTimes
+    from .listener import Call
     from .processes import Process
 
 try:
     from nsbuild import _hotcalls as extension
 except ImportError:
     extension = None  # type: ignore[assignment]
+
+_RETRIED = frozenset(
+    NR[name]
+    for name in ("newfstatat", "stat", "lstat", "fstat", "openat", "open", "statfs", "exit_group")
+)
+"""The calls that the extension answers."""
 
 SWITCH = "NSBUILD_HOTCALLS"
 """In the environment: 0 turns the extension off."""
@@ -90,20 +98,40 @@ class Keeper:
         self._back = back
         self._forking: Process | None = None
 
+    def retry(self, call: Call, process: Process) -> bool:
+        """Whether the extension has answered `call` after all.
+
+        It has handed it on because it did not know the caller, perhaps by its first call, or
+        because of files that were about to be made.
+        """
+        tid, times, hot = call.tid, self._times, self.hot
+        if call.nr not in _RETRIED or (not times.pending and hot.knows(tid)):
+            return False
+        if times.pending:
+            times.settle(tid)
+            hot.pending = bool(times.pending)
+        self._tell(tid, process)
+        return hot.retry(call.id)
+
     def answered(self, tid: int, process: Process) -> None:
         """`process` has been answered a call of its thread `tid`."""
-        hot = self.hot
-        hot.pending = bool(self._times.pending)
+        self.hot.pending = bool(self._times.pending)
+        self._tell(tid, process)
+        self.births_went_on()
+
+    def _tell(self, tid: int, process: Process) -> None:
         birth = self._births.in_flight
         if (
             process.place is PLAIN
             and tid == process.pid
             and (birth is None or birth.process is not process)
         ):
-            hot.know(tid, process.clock.wall, process.memory.descriptor)
+            self._know(process)
         else:
-            hot.forget(process.pid)
-        self.births_went_on()
+            self.hot.forget(process.pid)
+
+    def _know(self, process: Process) -> None:
+        self.hot.know(process.pid, process.clock.wall, process.memory.descriptor)
 
     def births_went_on(self) -> None:
         """Whoever forks tells by its next call that it has: that call must be seen.
@@ -121,7 +149,7 @@ class Keeper:
             and before.pidfd in self._table.by_pidfd
             and before.pid not in self._back
         ):
-            self.hot.know(before.pid, before.clock.wall, before.memory.descriptor)
+            self._know(before)
         if forking is not None:
             self.hot.forget(forking.pid)
         self._forking = forking

@@ -336,6 +336,9 @@ class Supervisor:
             self.births.called(call.tid, process)
         if process.has_children:
             self.table.merge_reaped(process)
+        if self.keeper is not None and self.keeper.retry(call, process):
+            self.keeper.births_went_on()
+            return
         handler = self.handlers.get(call.nr)
         if handler is None:
             raise NsbuildError(
