@@ -14,7 +14,9 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = tuple(f"libfaketime_ext/{name}.c" for name in ("files", "hotcalls", "memo", "numbers"))
+SOURCES = tuple(
+    f"libfaketime_ext/{name}.c" for name in ("files", "hotcalls", "memo", "numbers", "renew")
+)
 
 
 class HotCalls(BuildHookInterface):  # type: ignore[misc, type-arg]

@@ -21,6 +21,7 @@
 #include "files.h"
 #include "memo.h"
 #include "numbers.h"
+#include "renew.h"
 
 #include <structmember.h>
 
@@ -434,6 +435,8 @@ static PyTypeObject HotType = {
 static PyMethodDef functions[] = {
 	{ "serve_numbers", serve_numbers, METH_VARARGS,
 	  "serve_numbers(requests, wake, last_pid, first, limit) -> a message for Python, or None" },
+	{ "renew", renew, METH_VARARGS,
+	  "renew(listener, id, tid, offset, code, mark, random) -> (memory, headers) or None" },
 	{ NULL, NULL, 0, NULL },
 };
 

@@ -8,6 +8,16 @@ from nsbuild.supervisor.devices import Mount
 def serve_numbers(
     requests: int, wake: int, last_pid: int, first: int, limit: int, /
 ) -> bytes | None: ...
+def renew(
+    listener: int,
+    call_id: int,
+    tid: int,
+    offset: int,
+    code: bytes,
+    mark: int,
+    random: bytes,
+    /,
+) -> tuple[int, int] | None: ...
 
 class Files:
     def __init__(

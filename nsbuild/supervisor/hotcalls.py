@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .filetimes import FileTimes
     from .listener import Call
     from .processes import Process
+    from .vdso import Patch
 
 try:
     from nsbuild import _hotcalls as extension
@@ -65,6 +66,16 @@ def make_hot(
         times.epoch,
     )
     return extension.Hot(listener, epoll, *notif_sizes(), tuple(sorted(names)), quick_exit, files)
+
+
+def renew(call: Call, patch: Patch, random: bytes) -> tuple[int, int] | None:
+    """Give a fresh program its vDSO and its AT_RANDOM bytes, as ExecHook.run does.
+
+    Returns its open memory, and the address of its program headers if it may be one of Go's, else
+    0; None, with nothing done, if the program is not fresh or in any way unusual.
+    """
+    offset, code, mark = patch.offset, patch.code, len(patch.mark)
+    return extension.renew(call.listener.fd, call.id, call.tid, offset, code, mark, random)
 
 
 def serve_numbers(requests: int, wake: int, last_pid: int, numbers: range) -> bytes | None:
