@@ -1,5 +1,6 @@
 /*
- * Looks at ordinary files: regular ones, directories and links on a known mount that shows a disk.
+ * Looks at ordinary files: regular ones, directories and links on a known mount that shows a disk; and
+ * at pipes and sockets.
  *
  * This does for them what FileTimes.look and FileTimes.shown do (nsbuild/supervisor/filetimes.py), on the
  * same objects of Python's, so that nothing is known twice: it reads the attributes of a File where
@@ -33,16 +34,17 @@ enum {
 /* In nanoseconds, kernel times of the years 1678 to 2261 have room in 64 bits. */
 #define LAST_SECOND 9200000000
 
-enum { NUMBER, IDENTITY, MTIME, ATIME, CHANGED, SEEN, OWN, MEMO, SLOTS };
+enum { NUMBER, IDENTITY, MTIME, ATIME, CHANGED, SEEN, OWN, MEMO, BTIME, EXPLICIT, SLOTS };
 
 static const char *const slot_names[SLOTS] = {
-	"number", "identity", "mtime", "atime", "changed", "seen", "own", "memo",
+	"number", "identity", "mtime", "atime", "changed", "seen", "own", "memo", "btime",
+	"explicit",
 };
 
 typedef struct {
 	PyObject_HEAD
 	Py_ssize_t slots[SLOTS];	/* where File has them */
-	PyObject *file_type, *by_key, *mounts, *nowhere, *meet, *start, *epoch;
+	PyObject *file_type, *by_key, *mounts, *nowhere, *nameless, *meet, *meet_nameless, *start, *epoch;
 	PyObject *look, *stamped;	/* names of methods */
 } Files;
 
@@ -68,16 +70,20 @@ static PyObject **slot(Files *files, PyObject *file, int which)
 	return (PyObject **)((char *)file + files->slots[which]);
 }
 
-/* Whether the attribute is a number of 64 bits, which `*value` is then. */
-static bool number_in(Files *files, PyObject *file, int which, int64_t *value)
+/* Whether it is a number of 64 bits, which `*value` is then. */
+static bool as_number(PyObject *held, int64_t *value)
 {
-	PyObject *held = *slot(files, file, which);
 	int overflow = 0;
 
 	if (!held || !PyLong_Check(held))
 		return false;
 	*value = PyLong_AsLongLongAndOverflow(held, &overflow);
 	return !overflow;
+}
+
+static bool number_in(Files *files, PyObject *file, int which, int64_t *value)
+{
+	return as_number(*slot(files, file, which), value);
 }
 
 static bool nanoseconds(const struct statx_timestamp *time, int64_t *value)
@@ -123,21 +129,27 @@ static int absolute_path(const char *path, int flags, char text[MAX_PATH])
 	return size;
 }
 
-/* A file that is met for the first time: what FileTimes.meet makes of it. */
-static PyObject *meet(Files *files, PyObject *key, int64_t born, PyObject *mount, const char *path,
-		      int flags)
+/* A file that is met for the first time: what FileTimes makes of it. */
+static PyObject *meet(Files *files, PyObject *process, PyObject *key, int64_t born, PyObject *mount,
+		      PyObject *mount_id, const char *path, int flags)
 {
+	int nameless = PySet_Contains(files->nameless, mount_id);
 	char text[MAX_PATH];
-	int size = mount == files->nowhere ? 0 : absolute_path(path, flags, text);
+	int size;
 
+	if (nameless)
+		return nameless < 0 ? NULL
+				    : PyObject_CallFunction(files->meet_nameless, "OLO", key,
+							    (long long)born, process);
+	size = mount == files->nowhere ? 0 : absolute_path(path, flags, text);
 	return size ? PyObject_CallFunction(files->meet, "OLOy#", key, (long long)born, mount, text,
 					    (Py_ssize_t)size)
 		    : NULL;
 }
 
 /* The file with these numbers, a new reference; NULL for one that Python had better look for. */
-static PyObject *find(Files *files, const struct statx *kernel, PyObject *mount, const char *path,
-		      int flags)
+static PyObject *find(Files *files, PyObject *process, const struct statx *kernel, PyObject *mount,
+		      PyObject *mount_id, const char *path, int flags)
 {
 	PyObject *key, *file = NULL;
 	int64_t born, identity;
@@ -150,7 +162,7 @@ static PyObject *find(Files *files, const struct statx *kernel, PyObject *mount,
 		return NULL;
 	file = PyDict_GetItemWithError(files->by_key, key);
 	if (!file)
-		file = PyErr_Occurred() ? NULL : meet(files, key, born, mount, path, flags);
+		file = PyErr_Occurred() ? NULL : meet(files, process, key, born, mount, mount_id, path, flags);
 	else if (number_in(files, file, IDENTITY, &identity) && identity == born)
 		Py_INCREF(file);
 	else
@@ -214,6 +226,12 @@ static bool shown(Files *files, PyObject *file, PyObject *mount, const struct st
 		atime = mtime;
 	else if (!number_in(files, file, ATIME, &atime))
 		return false;
+	if (S_ISFIFO(kernel->stx_mode) || S_ISSOCK(kernel->stx_mode)) {
+		/* The kernel made it: of no time, unless somebody has set one. */
+		if (own || changed || *slot(files, file, BTIME) != Py_None ||
+		    *slot(files, file, EXPLICIT) != Py_None || !as_number(files->epoch, &mtime))
+			return false;
+	}
 	*ahead = own && mtime > changed ? mtime : changed;
 	ctime = *ahead ? *ahead : mtime;
 	memset(stat, 0, sizeof *stat);
@@ -225,12 +243,15 @@ static bool shown(Files *files, PyObject *file, PyObject *mount, const struct st
 	stat->gid = kernel->stx_gid;
 	stat->size = kernel->stx_size;
 	stat->blksize = BLOCK_SIZE;
+	stat->blocks = kernel->stx_blocks;
 	if (S_ISDIR(kernel->stx_mode)) {
 		stat->nlink = 1;
 		stat->size = BLOCK_SIZE;
 		stat->blocks = SECTORS;
 	} else if (S_ISREG(kernel->stx_mode)) {
 		stat->blocks = shown_blocks(kernel->stx_size, kernel->stx_blocks);
+	} else if (S_ISLNK(kernel->stx_mode)) {
+		stat->blocks = 0;
 	}
 	split(atime, &stat->atime, &stat->atime_nsec);
 	split(mtime, &stat->mtime, &stat->mtime_nsec);
@@ -238,23 +259,25 @@ static bool shown(Files *files, PyObject *file, PyObject *mount, const struct st
 	return true;
 }
 
-Memo *files_memo(PyObject *self, const char *path, int flags, struct statx *kernel)
+static bool is_ordinary(unsigned mode)
+{
+	return S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode) || S_ISFIFO(mode) || S_ISSOCK(mode);
+}
+
+Memo *files_memo(PyObject *self, PyObject *process, const char *path, int flags, struct statx *kernel)
 {
 	Files *files = (Files *)self;
-	PyObject *file, *mount, *id, *memo = NULL;
+	PyObject *file = NULL, *mount, *id, *memo = NULL;
 	int64_t mtime, seen, ahead;
 	Stat stat;
 
-	if (!(S_ISREG(kernel->stx_mode) || S_ISDIR(kernel->stx_mode) || S_ISLNK(kernel->stx_mode)) ||
-	    !nanoseconds(&kernel->stx_mtime, &mtime))
+	if (!is_ordinary(kernel->stx_mode) || !nanoseconds(&kernel->stx_mtime, &mtime))
 		return NULL;
 	id = PyLong_FromUnsignedLongLong(kernel->stx_mnt_id);
 	mount = id ? PyDict_GetItemWithError(files->mounts, id) : NULL;
-	Py_XDECREF(id);
-	if (!mount || !PyTuple_Check(mount) || PyTuple_GET_SIZE(mount) != MOUNT_SIZE ||
-	    PyTuple_GET_ITEM(mount, MOUNT_TRANSIENT) != Py_False)
-		return NULL;
-	file = find(files, kernel, mount, path, flags);
+	if (mount && PyTuple_Check(mount) && PyTuple_GET_SIZE(mount) == MOUNT_SIZE &&
+	    PyTuple_GET_ITEM(mount, MOUNT_TRANSIENT) == Py_False)
+		file = find(files, process, kernel, mount, id, path, flags);
 	if (file && ((number_in(files, file, SEEN, &seen) && seen == mtime) ||
 		     take_notice(files, file, mtime, path, flags, kernel)) &&
 	    shown(files, file, mount, kernel, &stat, &ahead))
@@ -266,6 +289,7 @@ Memo *files_memo(PyObject *self, const char *path, int flags, struct statx *kern
 		Py_XDECREF(before);
 	}
 	Py_XDECREF(file);
+	Py_XDECREF(id);
 	return (Memo *)memo;
 }
 
@@ -286,11 +310,12 @@ static Py_ssize_t offset_of(PyObject *type, const char *name)
 static PyObject *files_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
 	Files *files = (Files *)type->tp_alloc(type, 0);
-	PyObject *held[7];
+	PyObject *held[9];
 
-	if (!files || !PyArg_ParseTuple(args, "O!O!O!OOO!O!", &PyType_Type, &held[0], &PyDict_Type,
-					&held[1], &PyDict_Type, &held[2], &held[3], &held[4],
-					&PyLong_Type, &held[5], &PyLong_Type, &held[6])) {
+	if (!files || !PyArg_ParseTuple(args, "O!O!O!OO!OOO!O!", &PyType_Type, &held[0],
+					&PyDict_Type, &held[1], &PyDict_Type, &held[2], &held[3],
+					&PySet_Type, &held[4], &held[5], &held[6], &PyLong_Type, &held[7],
+					&PyLong_Type, &held[8])) {
 		Py_XDECREF(files);
 		return NULL;
 	}
@@ -298,9 +323,11 @@ static PyObject *files_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUS
 	files->by_key = Py_NewRef(held[1]);
 	files->mounts = Py_NewRef(held[2]);
 	files->nowhere = Py_NewRef(held[3]);
-	files->meet = Py_NewRef(held[4]);
-	files->start = Py_NewRef(held[5]);
-	files->epoch = Py_NewRef(held[6]);
+	files->nameless = Py_NewRef(held[4]);
+	files->meet = Py_NewRef(held[5]);
+	files->meet_nameless = Py_NewRef(held[6]);
+	files->start = Py_NewRef(held[7]);
+	files->epoch = Py_NewRef(held[8]);
 	files->look = PyUnicode_InternFromString("look");
 	files->stamped = PyUnicode_InternFromString("stamped");
 	for (int i = 0; i < SLOTS && !PyErr_Occurred(); i++)
@@ -316,7 +343,9 @@ static void files_dealloc(Files *files)
 	Py_XDECREF(files->by_key);
 	Py_XDECREF(files->mounts);
 	Py_XDECREF(files->nowhere);
+	Py_XDECREF(files->nameless);
 	Py_XDECREF(files->meet);
+	Py_XDECREF(files->meet_nameless);
 	Py_XDECREF(files->start);
 	Py_XDECREF(files->epoch);
 	Py_XDECREF(files->look);
@@ -327,7 +356,7 @@ static void files_dealloc(Files *files)
 PyTypeObject FilesType = {
 	PyVarObject_HEAD_INIT(NULL, 0)
 	.tp_name = "nsbuild._hotcalls.Files",
-	.tp_doc = "Files(File, by_key, mounts, nowhere, meet, start, epoch): looks at files.",
+	.tp_doc = "Files(File, by_key, mounts, nowhere, nameless, meet, meet_nameless, start, epoch)",
 	.tp_basicsize = sizeof(Files),
 	.tp_flags = Py_TPFLAGS_DEFAULT,
 	.tp_new = files_new,

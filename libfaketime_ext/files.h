@@ -13,7 +13,7 @@ extern PyTypeObject FilesType;
 int look(const char *path, int flags, struct statx *file);
 
 /*
- * A memo of the file at `path`, of which the kernel says `*file`; that is brought up to date. NULL for a
- * file that Python had better look at, or with an exception. Never an own reference: the file keeps it.
+ * A memo for `process` of the file at `path`, of which the kernel says `*file`; that is brought up to date.
+ * NULL for a file that Python had better look at, or with an exception. Never an own reference: the file keeps it.
  */
-Memo *files_memo(PyObject *files, const char *path, int flags, struct statx *file);
+Memo *files_memo(PyObject *files, PyObject *process, const char *path, int flags, struct statx *file);

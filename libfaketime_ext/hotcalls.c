@@ -7,8 +7,8 @@
  * epoll_wait; whatever is not one of them, or is in the least unusual, is handed to Python untouched,
  * as if this file did not exist. It knows only what Python has told it:
  *
- *   know(tid, wall, memory)
- *                     thread `tid`, the only one or the leader of its process, is in the container's
+ *   know(tid, process, wall, memory)
+ *                     thread `tid`, the only one or the leader of `process`, is in the container's
  *                     own root with all rights, and its wall clock is `wall` or later; `memory` is
  *                     its /proc/TID/mem, open until the next know or forget, or -1;
  *   forget(tid)       that does not hold any more;
@@ -59,6 +59,7 @@ typedef struct {
 	size_t call_size, answer_size;
 	int64_t *walls;		/* by thread: its wall clock, at least; 0 for one that is not known */
 	int *memories;		/* by thread: its memory, for one that is known; -1 if not open */
+	PyObject **processes;	/* by thread: its Process, for one that is known */
 	char names[MAX_NAMES][16];
 	int name_count;
 	char pending;		/* files are about to be made: only Python can look at any */
@@ -125,7 +126,7 @@ static bool show(Hot *hot, const char *path, int flags, struct statx *file, uint
 	Memo *memo = memo_of(file);
 
 	if (!memo)
-		memo = files_memo(hot->files, path, flags, file);
+		memo = files_memo(hot->files, hot->processes[hot->call->pid], path, flags, file);
 	return memo && memo->ahead <= hot->walls[hot->call->pid] &&
 	       write_guest(hot, buffer, memo->shown, STAT_SIZE) && respond(hot, 0, 0);
 }
@@ -315,13 +316,16 @@ static PyObject *hot_wait(Hot *hot, PyObject *arg)
 
 static PyObject *hot_know(Hot *hot, PyObject *args)
 {
+	PyObject *process;
 	unsigned tid;
 	long long wall;
 	int memory;
 
-	if (!PyArg_ParseTuple(args, "ILi", &tid, &wall, &memory))
+	if (!PyArg_ParseTuple(args, "IOLi", &tid, &process, &wall, &memory))
 		return NULL;
 	if (tid < TID_LIMIT) {
+		Py_INCREF(process);
+		Py_XSETREF(hot->processes[tid], process);
 		hot->walls[tid] = wall > 0 ? wall : 0;
 		hot->memories[tid] = memory;
 	}
@@ -350,8 +354,10 @@ static PyObject *hot_forget(Hot *hot, PyObject *arg)
 
 	if (PyErr_Occurred())
 		return NULL;
-	if (tid < TID_LIMIT)
+	if (tid < TID_LIMIT) {
 		hot->walls[tid] = 0;
+		Py_CLEAR(hot->processes[tid]);
+	}
 	Py_RETURN_NONE;
 }
 
@@ -385,7 +391,8 @@ static PyObject *hot_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED
 	/* Pages of it that are never touched take no memory. */
 	hot->walls = calloc(TID_LIMIT, sizeof *hot->walls);
 	hot->memories = calloc(TID_LIMIT, sizeof *hot->memories);
-	if (hot->call && hot->answer && hot->walls && hot->memories)
+	hot->processes = calloc(TID_LIMIT, sizeof *hot->processes);
+	if (hot->call && hot->answer && hot->walls && hot->memories && hot->processes)
 		return (PyObject *)hot;
 	PyErr_NoMemory();
 fail:
@@ -400,13 +407,15 @@ static void hot_dealloc(Hot *hot)
 	free(hot->answer);
 	free(hot->walls);
 	free(hot->memories);
+	/* Who is still known lives as long as we do, which is as long as the supervisor. */
+	free(hot->processes);
 	Py_TYPE(hot)->tp_free((PyObject *)hot);
 }
 
 static PyMethodDef hot_methods[] = {
 	{ "receive", (PyCFunction)hot_receive, METH_NOARGS, "receive() -> values of a call, or None" },
 	{ "wait", (PyCFunction)hot_wait, METH_O, "wait(milliseconds) -> (events, values or None)" },
-	{ "know", (PyCFunction)hot_know, METH_VARARGS, "know(tid, wall, memory)" },
+	{ "know", (PyCFunction)hot_know, METH_VARARGS, "know(tid, process, wall, memory)" },
 	{ "knows", (PyCFunction)hot_knows, METH_O, "knows(tid) -> whether it is known" },
 	{ "retry", (PyCFunction)hot_retry, METH_O, "retry(id) -> whether the call was answered" },
 	{ "forget", (PyCFunction)hot_forget, METH_O, "forget(tid)" },

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from nsbuild.determinism.files import File, Key
 from nsbuild.supervisor.devices import Mount
+from nsbuild.supervisor.processes import Process
 
 def serve_numbers(
     requests: int, wake: int, last_pid: int, first: int, limit: int, /
@@ -26,7 +27,9 @@ class Files:
         by_key: dict[Key, File],
         mounts: dict[int, Mount],
         nowhere: Mount,
+        nameless: set[int],
         meet: Callable[[Key, int, Mount, bytes], File],
+        meet_nameless: Callable[[Key, int, Process], File],
         start: int,
         epoch: int,
         /,
@@ -54,7 +57,7 @@ class Hot:
     ) -> None: ...
     def wait(self, timeout: int, /) -> tuple[list[tuple[int, int]], tuple[int, ...] | None]: ...
     def receive(self) -> tuple[int, ...] | None: ...
-    def know(self, tid: int, wall: int, memory: int, /) -> None: ...
+    def know(self, tid: int, process: Process, wall: int, memory: int, /) -> None: ...
     def knows(self, tid: int, /) -> bool: ...
     def retry(self, call_id: int, /) -> bool: ...
     def forget(self, tid: int, /) -> None: ...

@@ -104,6 +104,7 @@ class FileTimes:
     `served` has mode, major and minor number of the files that the supervisor serves, by path;
     `dirty` holds where those files are that may have been written: also after a look, since whoever
     had one open may still write to it. `names` are those of files that have had more than one.
+    `nameless` are mounts of the kernel's own, which last: none of their files has a path.
     """
 
     def __init__(
@@ -115,8 +116,7 @@ class FileTimes:
         self.pending: list[Pending | Move] = []
         self.dirty: dict[File, bytes] = {}
         self.names: dict[File, list[bytes]] = {}
-        # Mounts of the kernel's own, which last: none of their files has a path.
-        self._nameless: set[int] = set()
+        self.nameless: set[int] = set()
         self.start = start
         self.epoch = epoch
         self.file: File | None = None
@@ -147,7 +147,7 @@ class FileTimes:
         born = values[13] * NSEC + values[14]
         file = self.table.find(key, born, mount.overlay)
         if file is None:
-            if mount is self.devices.nowhere and values[23] not in self._nameless:
+            if mount is self.devices.nowhere and values[23] not in self.nameless:
                 found = _STAND_IN.fullmatch(path_of(path, flags))
                 # Without it, a copy of the file would not be of what was looked at before.
                 if found and self.look(process, tid, found[1], 0) == 0:
@@ -200,12 +200,12 @@ class FileTimes:
         """A file that was there before, or that was made by a call which is not notified."""
         mount = self.mount
         mount_id = self.values[23]
-        name = b"" if mount_id in self._nameless else path_of(path, flags)
+        name = b"" if mount_id in self.nameless else path_of(path, flags)
         if name[:1] != b"/":
             # A pipe, a socket: of no known age.
             if b":[" in name:
-                self._nameless.add(mount_id)
-            return self.table.add(key, born, self.birth_name(process))
+                self.nameless.add(mount_id)
+            return self.meet_nameless(key, born, process)
         if name.endswith(_DELETED):
             return self.table.bear(key, born, self.birth_name(process), process.clock.wall)
         return self.meet(key, born, mount, name)
@@ -214,6 +214,10 @@ class FileTimes:
         """An input on `mount`, seen for the first time; `name` is its path."""
         relative = name[len(mount.point) :] if mount.point != b"/" else name
         return self.table.add(key, born, mount.label + b"\0" + mount.part + relative)
+
+    def meet_nameless(self, key: Key, born: int, process: Process) -> File:
+        """A pipe or a socket, which `process` is the first to look at."""
+        return self.table.add(key, born, self.birth_name(process))
 
     def birth_name(self, process: Process) -> bytes:
         """The name of the next file that `process` makes."""

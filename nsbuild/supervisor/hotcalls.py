@@ -61,7 +61,9 @@ def make_hot(
         times.table.by_key,
         devices.mounts,
         devices.nowhere,
+        times.nameless,
         times.meet,
+        times.meet_nameless,
         times.start,
         times.epoch,
     )
@@ -142,7 +144,7 @@ class Keeper:
             self.hot.forget(process.pid)
 
     def _know(self, process: Process) -> None:
-        self.hot.know(process.pid, process.clock.wall, process.memory.descriptor)
+        self.hot.know(process.pid, process, process.clock.wall, process.memory.descriptor)
 
     def births_went_on(self) -> None:
         """Whoever forks tells by its next call that it has: that call must be seen.
