@@ -142,12 +142,11 @@ def _build(setup: Setup) -> tuple[User, int | None]:
             copy_size(0, slave)
         socket.send_fds(setup.terminal, [b"T"], [master])
         os.close(master)
-    namespace = os.stat("/proc/self/ns/pid").st_ino
     # Handed over now: whoever is not dumpable, as we are about to be, keeps them to itself.
-    joined = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in JOINED]
-    fds = [setup.plan.proc_fd, *joined, *setup.fuse.values()]
-    send_event(setup.events, EVENT_READY + str(namespace).encode(), fds)
-    for fd in joined:
+    names = ("pid", *JOINED)
+    namespaces = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
+    send_event(setup.events, EVENT_READY, [setup.plan.proc_fd, *namespaces, *setup.fuse.values()])
+    for fd in namespaces:
         os.close(fd)
     for fd in setup.fuse.values():
         os.close(fd)

@@ -68,6 +68,8 @@ class Parts(NamedTuple):
 
     listener_fd: int
     proc_fd: int
+    pids: int
+    """The container's PID namespace, open."""
     link: InitLink
     priority: InitPriority
     events: socket.socket
@@ -131,7 +133,8 @@ class Supervisor:
         self.listener.open_inside = parts.link.open_file
         if parts.spin is not None:
             self.listener.guest_priority = parts.spin.priority
-        self.table = ProcessTable(_root(rules), parts.link.exists, parts.proc_fd, self.epoll, trace)
+        fds = parts.proc_fd, parts.pids
+        self.table = ProcessTable(_root(rules), parts.link.exists, *fds, self.epoll, trace)
         self.births = Births(self.table, parts.link, self._parent_of)
         self.status: int | None = None
         self.exec_hook = ExecHook(parts.patch)
