@@ -15,7 +15,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = tuple(
-    f"libfaketime_ext/{name}.c" for name in ("files", "hotcalls", "memo", "numbers", "renew")
+    f"libfaketime_ext/{name}.c"
+    for name in ("entropy", "files", "guest", "hotcalls", "memo", "numbers", "renew")
 )
 
 

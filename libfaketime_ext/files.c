@@ -10,7 +10,7 @@
 
 #include "files.h"
 
-#include <structmember.h>
+#include "slots.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -67,18 +67,7 @@ int look(const char *path, int flags, struct statx *file)
 
 static PyObject **slot(Files *files, PyObject *file, int which)
 {
-	return (PyObject **)((char *)file + files->slots[which]);
-}
-
-/* Whether it is a number of 64 bits, which `*value` is then. */
-static bool as_number(PyObject *held, int64_t *value)
-{
-	int overflow = 0;
-
-	if (!held || !PyLong_Check(held))
-		return false;
-	*value = PyLong_AsLongLongAndOverflow(held, &overflow);
-	return !overflow;
+	return slot_at(file, files->slots[which]);
 }
 
 static bool number_in(Files *files, PyObject *file, int which, int64_t *value)
@@ -222,16 +211,16 @@ static bool shown(Files *files, PyObject *file, PyObject *mount, const struct st
 	if (PyErr_Occurred() || !number_in(files, file, NUMBER, &number) ||
 	    !number_in(files, file, MTIME, &mtime) || !number_in(files, file, CHANGED, &changed))
 		return false;
-	if (*slot(files, file, ATIME) == Py_None)
-		atime = mtime;
-	else if (!number_in(files, file, ATIME, &atime))
-		return false;
 	if (S_ISFIFO(kernel->stx_mode) || S_ISSOCK(kernel->stx_mode)) {
 		/* The kernel made it: of no time, unless somebody has set one. */
 		if (own || changed || *slot(files, file, BTIME) != Py_None ||
 		    *slot(files, file, EXPLICIT) != Py_None || !as_number(files->epoch, &mtime))
 			return false;
 	}
+	if (*slot(files, file, ATIME) == Py_None)
+		atime = mtime;
+	else if (!number_in(files, file, ATIME, &atime))
+		return false;
 	*ahead = own && mtime > changed ? mtime : changed;
 	ctime = *ahead ? *ahead : mtime;
 	memset(stat, 0, sizeof *stat);
@@ -293,20 +282,6 @@ Memo *files_memo(PyObject *self, PyObject *process, const char *path, int flags,
 	return (Memo *)memo;
 }
 
-static Py_ssize_t offset_of(PyObject *type, const char *name)
-{
-	PyObject *found = PyObject_GetAttrString(type, name);
-	Py_ssize_t offset = -1;
-
-	if (found && Py_TYPE(found) == &PyMemberDescr_Type &&
-	    ((PyMemberDescrObject *)found)->d_member->type == T_OBJECT_EX)
-		offset = ((PyMemberDescrObject *)found)->d_member->offset;
-	else if (found)
-		PyErr_Format(PyExc_TypeError, "%s is not in __slots__", name);
-	Py_XDECREF(found);
-	return offset;
-}
-
 static PyObject *files_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
 	Files *files = (Files *)type->tp_alloc(type, 0);
@@ -331,7 +306,7 @@ static PyObject *files_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUS
 	files->look = PyUnicode_InternFromString("look");
 	files->stamped = PyUnicode_InternFromString("stamped");
 	for (int i = 0; i < SLOTS && !PyErr_Occurred(); i++)
-		files->slots[i] = offset_of(files->file_type, slot_names[i]);
+		files->slots[i] = slot_offset(files->file_type, slot_names[i]);
 	if (PyErr_Occurred())
 		Py_CLEAR(files);
 	return (PyObject *)files;

@@ -2,8 +2,7 @@
  * hotcalls: the calls that a build makes most, answered without running any Python.
  *
  * Three of four notified calls are a stat of a file that is not there, a stat of a file that was just
- * looked at, or an open for reading of a file that is shown as it is. None of them moves a clock or
- * changes what the supervisor knows. Here they are answered between epoll_wait and the next
+ * looked at, or an open for reading of a file that is shown as it is. None of them moves a clock. Here they are answered between epoll_wait and the next
  * epoll_wait; whatever is not one of them, or is in the least unusual, is handed to Python untouched,
  * as if this file did not exist. It knows only what Python has told it:
  *
@@ -18,8 +17,7 @@
  * The contract with nsbuild/supervisor/hotcalls.py, which says how to do without.
  */
 
-#include "files.h"
-#include "memo.h"
+#include "hot.h"
 #include "numbers.h"
 #include "renew.h"
 
@@ -28,97 +26,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
-#include <linux/seccomp.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
-
-enum {
-	TID_LIMIT = 1 << 22,	/* PID_MAX_LIMIT of a 64-bit kernel */
-	EVENTS = 64,
-	SHORT_PATH = 256,
-	MAX_NAMES = 32,
-};
-
-/* As in nsbuild/supervisor/memory.py: above lies the main thread's stack, which can be written. */
-#define STACK_FLOOR 0x7FFFF8000000u
-
-typedef struct {
-	PyObject_HEAD
-	int listener, epoll;
-	PyObject *files;	/* a Files */
-	struct seccomp_notif *call;
-	struct seccomp_notif_resp *answer;
-	size_t call_size, answer_size;
-	int64_t *walls;		/* by thread: its wall clock, at least; 0 for one that is not known */
-	int *memories;		/* by thread: its memory, for one that is known; -1 if not open */
-	PyObject **processes;	/* by thread: its Process, for one that is known */
-	char names[MAX_NAMES][16];
-	int name_count;
-	char pending;		/* files are about to be made: only Python can look at any */
-	char quick_exit;	/* nothing has to be done before a process ends */
-	unsigned long long received, answered;
-	char path[SHORT_PATH + 64];
-} Hot;
-
-static bool respond(Hot *hot, int error, uint32_t flags)
-{
-	memset(hot->answer, 0, hot->answer_size);
-	hot->answer->id = hot->call->id;
-	hot->answer->error = -error;
-	hot->answer->flags = flags;
-	while (ioctl(hot->listener, SECCOMP_IOCTL_NOTIF_SEND, hot->answer) < 0)
-		if (errno != EINTR)
-			break;
-	/* Like any answer here it moves nothing, so it does not matter whether it was taken. */
-	hot->answered++;
-	return true;
-}
-
-/*
- * Read from the guest. Through a descriptor that is open anyway it costs half as much; one whose
- * address space has gone with an exec reads nothing.
- */
-static ssize_t read_guest(Hot *hot, uint64_t address, void *data, size_t size)
-{
-	struct iovec here = { data, size }, there = { (void *)address, size };
-	int memory = hot->memories[hot->call->pid];
-	ssize_t got = memory >= 0 && address <= INT64_MAX ? pread(memory, data, size, (off_t)address) : 0;
-
-	return got > 0 ? got : process_vm_readv(hot->call->pid, &here, 1, &there, 1, 0);
-}
-
-/* The path at `address`, behind `start`; its length, or -1 for one that Python had better read. */
-static int read_path(Hot *hot, uint64_t address, int start)
-{
-	char *path = hot->path + start, *end;
-	ssize_t size = read_guest(hot, address, path, SHORT_PATH);
-
-	end = size > 0 ? memchr(path, 0, size) : NULL;
-	return end ? end - path : -1;
-}
-
-static bool write_guest(Hot *hot, uint64_t address, const void *data, size_t size)
-{
-	struct iovec here = { (void *)data, size }, there = { (void *)address, size };
-	int memory = hot->memories[hot->call->pid];
-
-	/* The descriptor is the caller's own memory whatever becomes of its number; but it asks for no
-	 * protection, so it is for what can always be written. */
-	if (memory >= 0 && address >= STACK_FLOOR && address <= INT64_MAX &&
-	    pwrite(memory, data, size, (off_t)address) == (ssize_t)size)
-		return true;
-	/* The number may have changed hands since RECV, unless the call still waits. */
-	return ioctl(hot->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &hot->call->id) == 0 &&
-	       process_vm_writev(hot->call->pid, &here, 1, &there, 1, 0) == (ssize_t)size;
-}
 
 /* Show the file at `path`, of which the kernel has just said this. */
 static bool show(Hot *hot, const char *path, int flags, struct statx *file, uint64_t buffer)
@@ -209,6 +124,22 @@ static bool answer_open(Hot *hot, uint64_t address, uint64_t flags)
 	return respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 }
 
+static bool answer_random(Hot *hot, uint64_t buffer, uint64_t size, unsigned flags)
+{
+	PyObject *process = hot->processes[hot->call->pid];
+	char bytes[MOST_RANDOM];
+
+	/* Unknown flags, and the two that exclude each other. */
+	if (size == 0 || size > MOST_RANDOM ||
+	    flags & ~(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) ||
+	    (flags & GRND_RANDOM && flags & GRND_INSECURE))
+		return false;
+	if (!streams_peek(&hot->streams, process, bytes, size) ||
+	    !write_guest(hot, buffer, bytes, size))
+		return false;
+	return !send_answer(hot, size, 0, 0) || streams_advance(&hot->streams, process, size);
+}
+
 static bool answered(Hot *hot)
 {
 	const struct seccomp_data *data = &hot->call->data;
@@ -232,6 +163,8 @@ static bool answered(Hot *hot)
 		return answer_open(hot, args[0], args[1]);
 	case SYS_statfs:
 		return answer_statfs(hot, args[0]);
+	case SYS_getrandom:
+		return answer_random(hot, args[0], args[1], (unsigned)args[2]);
 	case SYS_exit_group:
 		return hot->quick_exit && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 	}
@@ -363,12 +296,14 @@ static PyObject *hot_forget(Hot *hot, PyObject *arg)
 
 static PyObject *hot_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
-	PyObject *names, *files;
+	PyObject *names, *files, *process, *stream;
 	Hot *hot = (Hot *)type->tp_alloc(type, 0);
 
-	if (!hot || !PyArg_ParseTuple(args, "iinnO!pO!", &hot->listener, &hot->epoll, &hot->call_size,
-				      &hot->answer_size, &PyTuple_Type, &names, &hot->quick_exit,
-				      &FilesType, &files))
+	if (!hot || !PyArg_ParseTuple(args, "iinnO!pO!O!O!", &hot->listener, &hot->epoll,
+				      &hot->call_size, &hot->answer_size, &PyTuple_Type, &names,
+				      &hot->quick_exit, &FilesType, &files, &PyType_Type, &process,
+				      &PyType_Type, &stream) ||
+	    !streams_init(&hot->streams, process, stream))
 		goto fail;
 	hot->files = Py_NewRef(files);
 	if (PyTuple_GET_SIZE(names) > MAX_NAMES) {
@@ -432,7 +367,7 @@ static PyMemberDef hot_members[] = {
 static PyTypeObject HotType = {
 	PyVarObject_HEAD_INIT(NULL, 0)
 	.tp_name = "nsbuild._hotcalls.Hot",
-	.tp_doc = "Hot(listener, epoll, notif size, resp size, names, quick_exit, files)",
+	.tp_doc = "Hot(listener, epoll, notif size, resp size, names, quick_exit, files, Process, Stream)",
 	.tp_basicsize = sizeof(Hot),
 	.tp_flags = Py_TPFLAGS_DEFAULT,
 	.tp_new = hot_new,
@@ -444,6 +379,7 @@ static PyTypeObject HotType = {
 static PyMethodDef functions[] = {
 	{ "serve_numbers", serve_numbers, METH_VARARGS,
 	  "serve_numbers(requests, wake, last_pid, first, limit) -> a message for Python, or None" },
+	{ "draw", draw, METH_VARARGS, "draw(seed, position, size) -> bytes of a stream" },
 	{ "renew", renew, METH_VARARGS,
 	  "renew(listener, id, tid, offset, code, mark, random) -> (memory, headers) or None" },
 	{ NULL, NULL, 0, NULL },

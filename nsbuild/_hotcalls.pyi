@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from nsbuild.determinism.entropy import Stream
 from nsbuild.determinism.files import File, Key
 from nsbuild.supervisor.devices import Mount
 from nsbuild.supervisor.processes import Process
@@ -9,6 +10,7 @@ from nsbuild.supervisor.processes import Process
 def serve_numbers(
     requests: int, wake: int, last_pid: int, first: int, limit: int, /
 ) -> bytes | None: ...
+def draw(seed: bytes, position: int, size: int, /) -> bytes: ...
 def renew(
     listener: int,
     call_id: int,
@@ -53,6 +55,8 @@ class Hot:
         names: tuple[bytes, ...],
         quick_exit: bool,
         files: Files,
+        process_type: type[Process],
+        stream_type: type[Stream],
         /,
     ) -> None: ...
     def wait(self, timeout: int, /) -> tuple[list[tuple[int, int]], tuple[int, ...] | None]: ...

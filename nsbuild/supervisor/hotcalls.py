@@ -11,12 +11,14 @@ import os
 from collections.abc import Container
 from typing import TYPE_CHECKING
 
+from nsbuild.determinism.entropy import Stream
 from nsbuild.determinism.files import File
 from nsbuild.kernel.files import STATX
 from nsbuild.kernel.seccomp import notif_sizes
 from nsbuild.kernel.x86_64 import NR
 
 from .places import PLAIN
+from .processes import Process
 
 if TYPE_CHECKING:
     from nsbuild._hotcalls import Hot
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from .births import Births
     from .filetimes import FileTimes
     from .listener import Call
-    from .processes import Process
     from .vdso import Patch
 
 try:
@@ -34,7 +35,17 @@ except ImportError:
 
 _RETRIED = frozenset(
     NR[name]
-    for name in ("newfstatat", "stat", "lstat", "fstat", "openat", "open", "statfs", "exit_group")
+    for name in (
+        "newfstatat",
+        "stat",
+        "lstat",
+        "fstat",
+        "openat",
+        "open",
+        "statfs",
+        "exit_group",
+        "getrandom",
+    )
 )
 """The calls that the extension answers."""
 
@@ -67,7 +78,21 @@ def make_hot(
         times.start,
         times.epoch,
     )
-    return extension.Hot(listener, epoll, *notif_sizes(), tuple(sorted(names)), quick_exit, files)
+    return extension.Hot(
+        listener,
+        epoll,
+        *notif_sizes(),
+        tuple(sorted(names)),
+        quick_exit,
+        files,
+        Process,
+        Stream,
+    )
+
+
+def draw(seed: bytes, position: int, size: int) -> bytes:
+    """What the extension takes for bytes of the stream `seed`."""
+    return extension.draw(seed, position, size)
 
 
 def renew(call: Call, patch: Patch, random: bytes) -> tuple[int, int] | None:
