@@ -1,8 +1,8 @@
 /*
  * hotcalls: the calls that a build makes most, answered without running any Python.
  *
- * Three of four notified calls are a stat of a file that is not there, a stat of a file that was just
- * looked at, or an open for reading of a file that is shown as it is. None of them moves a clock. Here they are answered between epoll_wait and the next
+ * Seven of eight notified calls are a stat, an open for reading of a file that is shown as it is, or a
+ * short getrandom. None of them moves a clock. Here they are answered between epoll_wait and the next
  * epoll_wait; whatever is not one of them, or is in the least unusual, is handed to Python untouched,
  * as if this file did not exist. It knows only what Python has told it:
  *
@@ -12,7 +12,8 @@
  *                     its /proc/TID/mem, open until the next know or forget, or -1;
  *   forget(tid)       that does not hold any more;
  *   retry(id)         look at the call `id` again, with what was told since;
- *   Memo(...)         this file, as long as the kernel says the same of it, is shown as these bytes.
+ *   Memo(...)         this file, as long as the kernel says the same of it, is shown as these bytes;
+ *   Files(...)        with which of Python's objects to look at another.
  *
  * The contract with nsbuild/supervisor/hotcalls.py, which says how to do without.
  */

@@ -33,20 +33,9 @@ try:
 except ImportError:
     extension = None  # type: ignore[assignment]
 
-_RETRIED = frozenset(
-    NR[name]
-    for name in (
-        "newfstatat",
-        "stat",
-        "lstat",
-        "fstat",
-        "openat",
-        "open",
-        "statfs",
-        "exit_group",
-        "getrandom",
-    )
-)
+_LOOKS = frozenset(NR[name] for name in ("newfstatat", "stat", "lstat", "fstat"))
+"""Before these, files that were about to be made are looked for."""
+_ANSWERED = _LOOKS | {NR[name] for name in ("openat", "open", "statfs", "exit_group", "getrandom")}
 """The calls that the extension answers."""
 
 SWITCH = "NSBUILD_HOTCALLS"
@@ -143,9 +132,10 @@ class Keeper:
         because of files that were about to be made.
         """
         tid, times, hot = call.tid, self._times, self.hot
-        if call.nr not in _RETRIED or (not times.pending and hot.knows(tid)):
+        pending = times.pending and call.nr in _LOOKS
+        if call.nr not in _ANSWERED or (not pending and hot.knows(tid)):
             return False
-        if times.pending:
+        if pending:
             times.settle(tid)
             hot.pending = bool(times.pending)
         self._tell(tid, process)
