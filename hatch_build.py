@@ -14,7 +14,10 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = ("libfaketime_ext/hotcalls.c", "libfaketime_ext/memo.c")
+SOURCES = tuple(
+    f"libfaketime_ext/{name}.c"
+    for name in ("entropy", "files", "guest", "hotcalls", "memo", "numbers", "renew")
+)
 
 
 class HotCalls(BuildHookInterface):  # type: ignore[misc, type-arg]

@@ -1,132 +1,50 @@
 /*
  * hotcalls: the calls that a build makes most, answered without running any Python.
  *
- * Three of four notified calls are a stat of a file that is not there, a stat of a file that was just
- * looked at, or an open for reading of a file that is shown as it is. None of them moves a clock or
- * changes what the supervisor knows. Here they are answered between epoll_wait and the next
+ * Seven of eight notified calls are a stat, an open for reading of a file that is shown as it is, or a
+ * short getrandom. None of them moves a clock. Here they are answered between epoll_wait and the next
  * epoll_wait; whatever is not one of them, or is in the least unusual, is handed to Python untouched,
  * as if this file did not exist. It knows only what Python has told it:
  *
- *   know(tid, wall, memory)
- *                     thread `tid`, the only one or the leader of its process, is in the container's
+ *   know(tid, process, wall, memory)
+ *                     thread `tid`, the only one or the leader of `process`, is in the container's
  *                     own root with all rights, and its wall clock is `wall` or later; `memory` is
  *                     its /proc/TID/mem, open until the next know or forget, or -1;
  *   forget(tid)       that does not hold any more;
- *   Memo(...)         this file, as long as the kernel says the same of it, is shown as these bytes.
+ *   retry(id)         look at the call `id` again, with what was told since;
+ *   Memo(...)         this file, as long as the kernel says the same of it, is shown as these bytes;
+ *   Files(...)        with which of Python's objects to look at another.
  *
  * The contract with nsbuild/supervisor/hotcalls.py, which says how to do without.
  */
 
-#include "memo.h"
+#include "hot.h"
+#include "numbers.h"
+#include "renew.h"
 
 #include <structmember.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
-#include <linux/seccomp.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-enum {
-	TID_LIMIT = 1 << 22,	/* PID_MAX_LIMIT of a 64-bit kernel */
-	EVENTS = 64,
-	SHORT_PATH = 256,
-	MAX_NAMES = 32,
-};
-
-/* As in nsbuild/supervisor/memory.py: above lies the main thread's stack, which can be written. */
-#define STACK_FLOOR 0x7FFFF8000000u
-
-#define WANTED (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
-
-typedef struct {
-	PyObject_HEAD
-	int listener, epoll;
-	struct seccomp_notif *call;
-	struct seccomp_notif_resp *answer;
-	size_t call_size, answer_size;
-	int64_t *walls;		/* by thread: its wall clock, at least; 0 for one that is not known */
-	int *memories;		/* by thread: its memory, for one that is known; -1 if not open */
-	char names[MAX_NAMES][16];
-	int name_count;
-	char pending;		/* files are about to be made: only Python can look at any */
-	char quick_exit;	/* nothing has to be done before a process ends */
-	unsigned long long received, answered;
-	char path[SHORT_PATH + 64];
-} Hot;
-
-static bool respond(Hot *hot, int error, uint32_t flags)
-{
-	memset(hot->answer, 0, hot->answer_size);
-	hot->answer->id = hot->call->id;
-	hot->answer->error = -error;
-	hot->answer->flags = flags;
-	while (ioctl(hot->listener, SECCOMP_IOCTL_NOTIF_SEND, hot->answer) < 0)
-		if (errno != EINTR)
-			break;
-	/* Like any answer here it moves nothing, so it does not matter whether it was taken. */
-	hot->answered++;
-	return true;
-}
-
-/*
- * Read from the guest. Through a descriptor that is open anyway it costs half as much; one whose
- * address space has gone with an exec reads nothing.
- */
-static ssize_t read_guest(Hot *hot, uint64_t address, void *data, size_t size)
-{
-	struct iovec here = { data, size }, there = { (void *)address, size };
-	int memory = hot->memories[hot->call->pid];
-	ssize_t got = memory >= 0 && address <= INT64_MAX ? pread(memory, data, size, (off_t)address) : 0;
-
-	return got > 0 ? got : process_vm_readv(hot->call->pid, &here, 1, &there, 1, 0);
-}
-
-/* The path at `address`, behind `start`; its length, or -1 for one that Python had better read. */
-static int read_path(Hot *hot, uint64_t address, int start)
-{
-	char *path = hot->path + start, *end;
-	ssize_t size = read_guest(hot, address, path, SHORT_PATH);
-
-	end = size > 0 ? memchr(path, 0, size) : NULL;
-	return end ? end - path : -1;
-}
-
-static bool write_guest(Hot *hot, uint64_t address, const void *data, size_t size)
-{
-	struct iovec here = { (void *)data, size }, there = { (void *)address, size };
-	int memory = hot->memories[hot->call->pid];
-
-	/* The descriptor is the caller's own memory whatever becomes of its number; but it asks for no
-	 * protection, so it is for what can always be written. */
-	if (memory >= 0 && address >= STACK_FLOOR && address <= INT64_MAX &&
-	    pwrite(memory, data, size, (off_t)address) == (ssize_t)size)
-		return true;
-	/* The number may have changed hands since RECV, unless the call still waits. */
-	return ioctl(hot->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &hot->call->id) == 0 &&
-	       process_vm_writev(hot->call->pid, &here, 1, &there, 1, 0) == (ssize_t)size;
-}
-
-static bool show(Hot *hot, const struct statx *file, uint64_t buffer)
+/* Show the file at `path`, of which the kernel has just said this. */
+static bool show(Hot *hot, const char *path, int flags, struct statx *file, uint64_t buffer)
 {
 	Memo *memo = memo_of(file);
 
+	if (!memo)
+		memo = files_memo(hot->files, hot->processes[hot->call->pid], path, flags, file);
 	return memo && memo->ahead <= hot->walls[hot->call->pid] &&
 	       write_guest(hot, buffer, memo->shown, STAT_SIZE) && respond(hot, 0, 0);
-}
-
-static int look(const char *path, int flags, struct statx *file)
-{
-	return statx(AT_FDCWD, path, flags | AT_STATX_DONT_SYNC, WANTED, file);
 }
 
 static bool answer_fstat(Hot *hot, int fd, uint64_t buffer)
@@ -136,7 +54,7 @@ static bool answer_fstat(Hot *hot, int fd, uint64_t buffer)
 	if (fd < 0)
 		return false;
 	snprintf(hot->path, sizeof hot->path, "%u/fd/%d", hot->call->pid, fd);
-	return look(hot->path, 0, &file) == 0 && show(hot, &file, buffer);
+	return look(hot->path, 0, &file) == 0 && show(hot, hot->path, 0, &file, buffer);
 }
 
 /*
@@ -173,9 +91,11 @@ static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, 
 	}
 	/* Most that is looked for is no link: then one look-up says all, whether links count or not. */
 	if (look(path, AT_SYMLINK_NOFOLLOW, &file) == 0) {
-		if (!keep && S_ISLNK(file.stx_mode) && look(path, 0, &file) < 0)
+		bool through = !keep && S_ISLNK(file.stx_mode);
+
+		if (through && look(path, 0, &file) < 0)
 			return false;
-		return show(hot, &file, buffer);
+		return show(hot, path, through ? 0 : AT_SYMLINK_NOFOLLOW, &file, buffer);
 	}
 	return absent(hot->path + room, length, dirfd) && respond(hot, ENOENT, 0);
 }
@@ -205,6 +125,22 @@ static bool answer_open(Hot *hot, uint64_t address, uint64_t flags)
 	return respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 }
 
+static bool answer_random(Hot *hot, uint64_t buffer, uint64_t size, unsigned flags)
+{
+	PyObject *process = hot->processes[hot->call->pid];
+	char bytes[MOST_RANDOM];
+
+	/* Unknown flags, and the two that exclude each other. */
+	if (size == 0 || size > MOST_RANDOM ||
+	    flags & ~(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) ||
+	    (flags & GRND_RANDOM && flags & GRND_INSECURE))
+		return false;
+	if (!streams_peek(&hot->streams, process, bytes, size) ||
+	    !write_guest(hot, buffer, bytes, size))
+		return false;
+	return !send_answer(hot, size, 0, 0) || streams_advance(&hot->streams, process, size);
+}
+
 static bool answered(Hot *hot)
 {
 	const struct seccomp_data *data = &hot->call->data;
@@ -228,6 +164,8 @@ static bool answered(Hot *hot)
 		return answer_open(hot, args[0], args[1]);
 	case SYS_statfs:
 		return answer_statfs(hot, args[0]);
+	case SYS_getrandom:
+		return answer_random(hot, args[0], args[1], (unsigned)args[2]);
 	case SYS_exit_group:
 		return hot->quick_exit && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 	}
@@ -249,6 +187,8 @@ static PyObject *hot_receive(Hot *hot, PyObject *Py_UNUSED(unused))
 	hot->received++;
 	if (answered(hot))
 		Py_RETURN_NONE;
+	if (PyErr_Occurred())
+		return NULL;
 	return Py_BuildValue("(KIIiIKKKKKKK)", call->id, call->pid, call->flags, call->data.nr,
 			     call->data.arch, call->data.instruction_pointer, args[0], args[1],
 			     args[2], args[3], args[4], args[5]);
@@ -310,17 +250,36 @@ static PyObject *hot_wait(Hot *hot, PyObject *arg)
 
 static PyObject *hot_know(Hot *hot, PyObject *args)
 {
+	PyObject *process;
 	unsigned tid;
 	long long wall;
 	int memory;
 
-	if (!PyArg_ParseTuple(args, "ILi", &tid, &wall, &memory))
+	if (!PyArg_ParseTuple(args, "IOLi", &tid, &process, &wall, &memory))
 		return NULL;
 	if (tid < TID_LIMIT) {
+		Py_INCREF(process);
+		Py_XSETREF(hot->processes[tid], process);
 		hot->walls[tid] = wall > 0 ? wall : 0;
 		hot->memories[tid] = memory;
 	}
 	Py_RETURN_NONE;
+}
+
+/* Answer the call `id`, the last that was received, if it is ours now that Python has told more. */
+static PyObject *hot_retry(Hot *hot, PyObject *arg)
+{
+	unsigned long long id = PyLong_AsUnsignedLongLong(arg);
+	bool done = !PyErr_Occurred() && hot->call->id == id && answered(hot);
+
+	return PyErr_Occurred() ? NULL : PyBool_FromLong(done);
+}
+
+static PyObject *hot_knows(Hot *hot, PyObject *arg)
+{
+	unsigned long tid = PyLong_AsUnsignedLong(arg);
+
+	return PyErr_Occurred() ? NULL : PyBool_FromLong(tid < TID_LIMIT && hot->walls[tid]);
 }
 
 static PyObject *hot_forget(Hot *hot, PyObject *arg)
@@ -329,19 +288,25 @@ static PyObject *hot_forget(Hot *hot, PyObject *arg)
 
 	if (PyErr_Occurred())
 		return NULL;
-	if (tid < TID_LIMIT)
+	if (tid < TID_LIMIT) {
 		hot->walls[tid] = 0;
+		Py_CLEAR(hot->processes[tid]);
+	}
 	Py_RETURN_NONE;
 }
 
 static PyObject *hot_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
-	PyObject *names;
+	PyObject *names, *files, *process, *stream;
 	Hot *hot = (Hot *)type->tp_alloc(type, 0);
 
-	if (!hot || !PyArg_ParseTuple(args, "iinnO!p", &hot->listener, &hot->epoll, &hot->call_size,
-				      &hot->answer_size, &PyTuple_Type, &names, &hot->quick_exit))
+	if (!hot || !PyArg_ParseTuple(args, "iinnO!pO!O!O!", &hot->listener, &hot->epoll,
+				      &hot->call_size, &hot->answer_size, &PyTuple_Type, &names,
+				      &hot->quick_exit, &FilesType, &files, &PyType_Type, &process,
+				      &PyType_Type, &stream) ||
+	    !streams_init(&hot->streams, process, stream))
 		goto fail;
+	hot->files = Py_NewRef(files);
 	if (PyTuple_GET_SIZE(names) > MAX_NAMES) {
 		PyErr_SetString(PyExc_ValueError, "too many names");
 		goto fail;
@@ -362,7 +327,8 @@ static PyObject *hot_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED
 	/* Pages of it that are never touched take no memory. */
 	hot->walls = calloc(TID_LIMIT, sizeof *hot->walls);
 	hot->memories = calloc(TID_LIMIT, sizeof *hot->memories);
-	if (hot->call && hot->answer && hot->walls && hot->memories)
+	hot->processes = calloc(TID_LIMIT, sizeof *hot->processes);
+	if (hot->call && hot->answer && hot->walls && hot->memories && hot->processes)
 		return (PyObject *)hot;
 	PyErr_NoMemory();
 fail:
@@ -372,17 +338,22 @@ fail:
 
 static void hot_dealloc(Hot *hot)
 {
+	Py_XDECREF(hot->files);
 	free(hot->call);
 	free(hot->answer);
 	free(hot->walls);
 	free(hot->memories);
+	/* Who is still known lives as long as we do, which is as long as the supervisor. */
+	free(hot->processes);
 	Py_TYPE(hot)->tp_free((PyObject *)hot);
 }
 
 static PyMethodDef hot_methods[] = {
 	{ "receive", (PyCFunction)hot_receive, METH_NOARGS, "receive() -> values of a call, or None" },
 	{ "wait", (PyCFunction)hot_wait, METH_O, "wait(milliseconds) -> (events, values or None)" },
-	{ "know", (PyCFunction)hot_know, METH_VARARGS, "know(tid, wall, memory)" },
+	{ "know", (PyCFunction)hot_know, METH_VARARGS, "know(tid, process, wall, memory)" },
+	{ "knows", (PyCFunction)hot_knows, METH_O, "knows(tid) -> whether it is known" },
+	{ "retry", (PyCFunction)hot_retry, METH_O, "retry(id) -> whether the call was answered" },
 	{ "forget", (PyCFunction)hot_forget, METH_O, "forget(tid)" },
 	{ NULL, NULL, 0, NULL },
 };
@@ -397,7 +368,7 @@ static PyMemberDef hot_members[] = {
 static PyTypeObject HotType = {
 	PyVarObject_HEAD_INIT(NULL, 0)
 	.tp_name = "nsbuild._hotcalls.Hot",
-	.tp_doc = "Hot(listener, epoll, notif size, resp size, names, quick_exit)",
+	.tp_doc = "Hot(listener, epoll, notif size, resp size, names, quick_exit, files, Process, Stream)",
 	.tp_basicsize = sizeof(Hot),
 	.tp_flags = Py_TPFLAGS_DEFAULT,
 	.tp_new = hot_new,
@@ -406,18 +377,29 @@ static PyTypeObject HotType = {
 	.tp_members = hot_members,
 };
 
+static PyMethodDef functions[] = {
+	{ "serve_numbers", serve_numbers, METH_VARARGS,
+	  "serve_numbers(requests, wake, last_pid, first, limit) -> a message for Python, or None" },
+	{ "draw", draw, METH_VARARGS, "draw(seed, position, size) -> bytes of a stream" },
+	{ "renew", renew, METH_VARARGS,
+	  "renew(listener, id, tid, offset, code, mark, random) -> (memory, headers) or None" },
+	{ NULL, NULL, 0, NULL },
+};
+
 static struct PyModuleDef module = {
 	PyModuleDef_HEAD_INIT,
 	.m_name = "_hotcalls",
 	.m_doc = "The calls that a build makes most; see libfaketime_ext/README.md.",
 	.m_size = -1,
+	.m_methods = functions,
 };
 
 PyMODINIT_FUNC PyInit__hotcalls(void)
 {
 	PyObject *made = PyModule_Create(&module);
 
-	if (!made || PyModule_AddType(made, &MemoType) || PyModule_AddType(made, &HotType))
+	if (!made || PyModule_AddType(made, &MemoType) || PyModule_AddType(made, &FilesType) ||
+	    PyModule_AddType(made, &HotType))
 		Py_CLEAR(made);
 	return made;
 }

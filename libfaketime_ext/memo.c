@@ -35,40 +35,45 @@ static bool same(const struct statx *a, const struct statx *b)
 	       same_time(&a->stx_ctime, &b->stx_ctime) && same_time(&a->stx_mtime, &b->stx_mtime);
 }
 
-static PyObject *memo_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
+PyObject *memo_make(const struct statx *kernel, const void *shown, int64_t ahead)
+{
+	Memo **place = &table[bucket(kernel)];
+	Memo *memo = (Memo *)MemoType.tp_alloc(&MemoType, 0);
+
+	if (memo) {
+		memo->kernel = *kernel;
+		memcpy(memo->shown, shown, STAT_SIZE);
+		memo->ahead = ahead;
+		memo->next = *place;
+		*place = memo;
+	}
+	return (PyObject *)memo;
+}
+
+static PyObject *memo_new(PyTypeObject *Py_UNUSED(type), PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
 	Py_buffer kernel, shown;
 	long long ahead;
-	Memo *memo;
+	PyObject *memo = NULL;
 
 	if (!PyArg_ParseTuple(args, "y*y*L", &kernel, &shown, &ahead))
 		return NULL;
-	memo = (Memo *)type->tp_alloc(type, 0);
-	if (memo && kernel.len == sizeof memo->kernel && shown.len == STAT_SIZE) {
-		memcpy(&memo->kernel, kernel.buf, sizeof memo->kernel);
-		memcpy(memo->shown, shown.buf, STAT_SIZE);
-		memo->ahead = ahead;
-		memo->next = table[bucket(&memo->kernel)];
-		table[bucket(&memo->kernel)] = memo;
-		memo->entered = true;
-	} else if (memo) {
-		Py_CLEAR(memo);
+	if (kernel.len == sizeof(struct statx) && shown.len == STAT_SIZE)
+		memo = memo_make(kernel.buf, shown.buf, ahead);
+	else
 		PyErr_SetString(PyExc_ValueError, "not a struct statx and a struct stat");
-	}
 	PyBuffer_Release(&kernel);
 	PyBuffer_Release(&shown);
-	return (PyObject *)memo;
+	return memo;
 }
 
 static void memo_dealloc(Memo *memo)
 {
 	Memo **place = &table[bucket(&memo->kernel)];
 
-	if (memo->entered) {
-		while (*place != memo)
-			place = &(*place)->next;
-		*place = memo->next;
-	}
+	while (*place != memo)
+		place = &(*place)->next;
+	*place = memo->next;
 	Py_TYPE(memo)->tp_free((PyObject *)memo);
 }
 

@@ -18,10 +18,12 @@ typedef struct Memo {
 	struct statx kernel;
 	char shown[STAT_SIZE];
 	int64_t ahead;
-	bool entered;
 } Memo;
 
 extern PyTypeObject MemoType;
 
 /* The memo of a file of which the kernel says this, or NULL. */
 Memo *memo_of(const struct statx *file);
+
+/* A new memo of it, shown as the STAT_SIZE bytes at `shown`. */
+PyObject *memo_make(const struct statx *kernel, const void *shown, int64_t ahead);

@@ -1,4 +1,41 @@
-"""What libfaketime_ext/hotcalls.c defines; nsbuild.supervisor.hotcalls says what it is for."""
+"""What libfaketime_ext defines in C; nsbuild.supervisor.hotcalls says what it is for."""
+
+from collections.abc import Callable
+
+from nsbuild.determinism.entropy import Stream
+from nsbuild.determinism.files import File, Key
+from nsbuild.supervisor.devices import Mount
+from nsbuild.supervisor.processes import Process
+
+def serve_numbers(
+    requests: int, wake: int, last_pid: int, first: int, limit: int, /
+) -> bytes | None: ...
+def draw(seed: bytes, position: int, size: int, /) -> bytes: ...
+def renew(
+    listener: int,
+    call_id: int,
+    tid: int,
+    offset: int,
+    code: bytes,
+    mark: int,
+    random: bytes,
+    /,
+) -> tuple[int, int, int] | None: ...
+
+class Files:
+    def __init__(
+        self,
+        file_type: type[File],
+        by_key: dict[Key, File],
+        mounts: dict[int, Mount],
+        nowhere: Mount,
+        nameless: set[int],
+        meet: Callable[[Key, int, Mount, bytes], File],
+        meet_nameless: Callable[[Key, int, Process], File],
+        start: int,
+        epoch: int,
+        /,
+    ) -> None: ...
 
 class Memo:
     def __init__(self, kernel: bytes, shown: bytes, ahead: int, /) -> None: ...
@@ -17,9 +54,14 @@ class Hot:
         answer_size: int,
         names: tuple[bytes, ...],
         quick_exit: bool,
+        files: Files,
+        process_type: type[Process],
+        stream_type: type[Stream],
         /,
     ) -> None: ...
     def wait(self, timeout: int, /) -> tuple[list[tuple[int, int]], tuple[int, ...] | None]: ...
     def receive(self) -> tuple[int, ...] | None: ...
-    def know(self, tid: int, wall: int, memory: int, /) -> None: ...
+    def know(self, tid: int, process: Process, wall: int, memory: int, /) -> None: ...
+    def knows(self, tid: int, /) -> bool: ...
+    def retry(self, call_id: int, /) -> bool: ...
     def forget(self, tid: int, /) -> None: ...

@@ -22,13 +22,14 @@ from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import CommandSpec, RootSpec
 from nsbuild.container.terminal import copy_size
 from nsbuild.container.users import User, find_user
-from nsbuild.determinism.names import next_free
+from nsbuild.determinism.names import FIRST_PID, PID_LIMIT, next_free
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.fuse import mount_fuse_file
 from nsbuild.kernel.namespaces import link_up, setdomainname
 from nsbuild.kernel.process import overwrite_arguments, read_small
 from nsbuild.kernel.seccomp import Program
 from nsbuild.kernel.tty import open_pty
+from nsbuild.supervisor import hotcalls
 from nsbuild.supervisor.initlink import (
     BORN,
     EVENT_EXIT,
@@ -60,6 +61,9 @@ DEFERRED_SIGNALS = (
     signal.SIGPIPE,
 )
 """Signals of the terminal reach the whole foreground group: they are the command's, not ours."""
+
+NUMBERS = range(FIRST_PID, PID_LIMIT)
+"""What is handed out as process numbers."""
 
 
 class Setup(NamedTuple):
@@ -138,12 +142,11 @@ def _build(setup: Setup) -> tuple[User, int | None]:
             copy_size(0, slave)
         socket.send_fds(setup.terminal, [b"T"], [master])
         os.close(master)
-    namespace = os.stat("/proc/self/ns/pid").st_ino
     # Handed over now: whoever is not dumpable, as we are about to be, keeps them to itself.
-    joined = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in JOINED]
-    fds = [setup.plan.proc_fd, *joined, *setup.fuse.values()]
-    send_event(setup.events, EVENT_READY + str(namespace).encode(), fds)
-    for fd in joined:
+    names = ("pid", *JOINED)
+    namespaces = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
+    send_event(setup.events, EVENT_READY, [setup.plan.proc_fd, *namespaces, *setup.fuse.values()])
+    for fd in namespaces:
         os.close(fd)
     for fd in setup.fuse.values():
         os.close(fd)
@@ -192,6 +195,8 @@ class Init:
         wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        if hotcalls.available():
+            return self._run_hot(wake)
         poll = select.poll()
         poll.register(wake, select.POLLIN)
         poll.register(self._requests, select.POLLIN)
@@ -202,7 +207,20 @@ class Init:
                     os.read(wake, 4096)
                     self._reap()
                 else:
-                    self._serve()
+                    self._serve(self._requests.recv(REQUEST.size))
+        return self._status
+
+    def _run_hot(self, wake: int) -> int:
+        """The same with the extension, which answers what every fork asks by itself."""
+        requests = self._requests.fileno()
+        self._reap()
+        while self._status is None:
+            message = hotcalls.serve_numbers(requests, wake, self._last_pid_fd, NUMBERS)
+            if message is None:
+                os.read(wake, 4096)
+                self._reap()
+            else:
+                self._serve(message)
         return self._status
 
     def _reap(self) -> None:
@@ -220,8 +238,7 @@ class Init:
         finally:
             self._priority.end_reaping()
 
-    def _serve(self) -> None:
-        message = self._requests.recv(REQUEST.size)
+    def _serve(self, message: bytes) -> None:
         if not message:
             os._exit(1)
         what, value = REQUEST.unpack(message)

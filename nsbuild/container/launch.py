@@ -104,18 +104,20 @@ class Container:
         # Left unread in the front's socket, it keeps the listener open should we be killed: calls
         # then wait until the container is dead, instead of failing with ENOSYS while it dies.
         socket.send_fds(self._front, [b"L"], [listener])
-        fuse = dict(zip(SERVED, ready.fds[3:], strict=False))
+        fuse = dict(zip(SERVED, ready.fds[4:], strict=False))
         if not fuse:
             warn(
                 "no /dev/fuse here: /dev/random and /dev/urandom do not exist inside "
                 "(as root: modprobe fuse; chmod 0666 /dev/fuse)"
             )
         bound = prepared.spec.scheduling.spin_bound
-        spin = SpinGuard(int(ready.data[1:]), bound, GUEST_PRIORITY) if fifo else None
-        users = join(*ready.fds[1:3])
+        pids = ready.fds[1]
+        spin = SpinGuard(os.fstat(pids).st_ino, bound, GUEST_PRIORITY) if fifo else None
+        users = join(*ready.fds[2:4])
         parts = Parts(
             listener,
             ready.fds[0],
+            pids,
             InitLink(requests, prepared.priority),
             prepared.priority,
             events,

@@ -31,6 +31,9 @@ ADDR_NO_RANDOMIZE = 0x0040000
 PER_LINUX32 = 0x0008
 PER_MASK = 0x00FF
 
+_NS_GET_TGID_IN_PIDNS = 0x8004B709
+"""linux/nsfs.h, Linux 6.11."""
+
 _unshare = libc.unshare
 _unshare.argtypes = [c_int]
 _unshare.restype = c_int
@@ -86,3 +89,8 @@ def link_up(interface: str) -> None:
         flags = struct.unpack_from("H", fcntl.ioctl(control, SIOCGIFFLAGS, request), 16)[0]
         request = struct.pack("16sH22x", interface.encode(), flags | IFF_UP)
         fcntl.ioctl(control, SIOCSIFFLAGS, request)
+
+
+def number_in(namespace: int, pid: int) -> int:
+    """The number that process `pid` has in the PID namespace of descriptor `namespace`; OSError."""
+    return fcntl.ioctl(namespace, _NS_GET_TGID_IN_PIDNS, pid)

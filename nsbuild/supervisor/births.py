@@ -75,9 +75,12 @@ class Births:
         self._begin(call, process)
 
     def called(self, tid: int, process: Process) -> None:
-        """Thread `tid` of `process` makes a call: if it was the one forking, the fork is over."""
+        """Thread `tid` of `process` makes a call: if it was the one forking, the fork is over.
+
+        So it is if it is the child that calls.
+        """
         birth = self.in_flight
-        if birth is None or birth.process is not process:
+        if birth is None or process not in (birth.process, birth.child):
             return
         if not self._settled() and birth.tid == tid:
             self._failed(birth)

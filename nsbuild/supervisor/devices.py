@@ -61,32 +61,35 @@ def make_mount(label: bytes, point: bytes, fstype: bytes, part: bytes = b"") -> 
 
 
 class Devices:
-    """The mounts of the container by id; `workdir` is the mount point that counts as "."."""
+    """The mounts of the container by id; `workdir` is the mount point that counts as ".".
+
+    `mounts` are those that are known; `nowhere` is where pipes, sockets and memfds are.
+    """
 
     def __init__(self, workdir: bytes) -> None:
         self._workdir = workdir
-        self._mounts: dict[int, Mount] = {}
+        self.mounts: dict[int, Mount] = {}
         self._first: dict[bytes, list[_Source]] = {}
         self._sources: dict[bytes, list[_Source]] = {}
         self.nowhere = make_mount(b"nowhere", b"", b"none")
 
     def mount(self, mount_id: int, tid: int) -> Mount:
         """The mount with id `mount_id`, which thread `tid` has met."""
-        found = self._mounts.get(mount_id)
+        found = self.mounts.get(mount_id)
         if found is None:
             for process in (b"self", b"%d" % tid):
                 self._load(process)
-                if mount_id in self._mounts:
+                if mount_id in self.mounts:
                     break
             # Pipes, sockets and memfds live on mounts that no table shows.
-            found = self._mounts.setdefault(mount_id, self.nowhere)
+            found = self.mounts.setdefault(mount_id, self.nowhere)
         return found
 
     def forget(self) -> None:
         """Something is about to be mounted or unmounted: ids may be used again."""
         if not self._first:
             self._load(b"self")
-        self._mounts.clear()
+        self.mounts.clear()
         self._sources = {device: list(sources) for device, sources in self._first.items()}
 
     def _load(self, process: bytes) -> None:
@@ -101,7 +104,7 @@ class Devices:
             )
             fstype = fields[fields.index(b"-", 6) + 1]
             label, part = self._source(fields[2], root, point)
-            self._mounts[int(fields[0])] = make_mount(label, point, fstype, part)
+            self.mounts[int(fields[0])] = make_mount(label, point, fstype, part)
         if not self._first:
             self._first = {device: list(found) for device, found in self._sources.items()}
 

@@ -23,6 +23,7 @@ from nsbuild.kernel.auxv import (
     parse_auxv,
 )
 
+from . import hotcalls
 from .gotsc import PAGE_SIZE, GoCounters, is_go
 from .listener import Call
 from .places import PLAIN
@@ -37,6 +38,7 @@ class ExecHook:
     def __init__(self, patch: Patch) -> None:
         self._patch = patch
         self._go = GoCounters()
+        self._renews = hotcalls.available()
 
     def run(self, call: Call, process: Process) -> bool:
         """Make a fresh image deterministic, then let the call go on; False if that is impossible.
@@ -50,6 +52,20 @@ class ExecHook:
         memory = process.memory
         memory.forget()
         memory.cached = True
+        if self._renews and process.place is PLAIN and not process.exec_hook_pending:
+            renewed = hotcalls.renew(call, self._patch, process.stream.peek(AT_RANDOM_SIZE))
+            if renewed is not None:
+                descriptor, headers, cxx = renewed
+                memory.adopt(descriptor)
+                if headers:
+                    self._stop_counters(call, process, headers)
+                if cxx:
+                    self._ask_kernel(call, process)
+                if call.resume():
+                    process.stream.advance(AT_RANDOM_SIZE)
+                else:
+                    process.exec_hook_pending = True
+                return True
         try:
             auxv = auxiliary_vector(call.tid)
         except PermissionError:
@@ -73,19 +89,28 @@ class ExecHook:
         if fresh:
             if random:
                 memory.force(call, random, process.stream.peek(AT_RANDOM_SIZE))
-            headers = auxv.get(AT_PHDR, 0)
-            # The first page of a program holds its headers and, if it is Go's, a note.
-            if is_go(memory.read(call, headers & -PAGE_SIZE, PAGE_SIZE)):
-                for address, code in self._go.replacements(call.tid, headers):
-                    memory.force(call, address, code)
-            # The loader of glibc has mapped all libraries by now.
-            for address, code in replacements(_maps(call), partial(memory.read, call)):
-                memory.force(call, address, code)
+            self._stop_counters(call, process, auxv.get(AT_PHDR, 0))
+            self._ask_kernel(call, process)
         taken = call.resume()
         process.exec_hook_pending = fresh and not taken
         if fresh and taken and random:
             process.stream.advance(AT_RANDOM_SIZE)
         return True
+
+    def _stop_counters(self, call: Call, process: Process, headers: int) -> None:
+        """Replace Go's own look at the time-stamp counter, if the program is Go's."""
+        memory = process.memory
+        # The first page of a program holds its headers and, if it is Go's, a note.
+        if is_go(memory.read(call, headers & -PAGE_SIZE, PAGE_SIZE)):
+            for address, code in self._go.replacements(call.tid, headers):
+                memory.force(call, address, code)
+
+    def _ask_kernel(self, call: Call, process: Process) -> None:
+        """Let the C++ library take random numbers from the kernel, not from the processor."""
+        memory = process.memory
+        # The loader of glibc has mapped all libraries by now.
+        for address, code in replacements(_maps(call), partial(memory.read, call)):
+            memory.force(call, address, code)
 
 
 def _auxv_through_init(call: Call) -> dict[int, int]:

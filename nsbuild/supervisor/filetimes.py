@@ -104,6 +104,7 @@ class FileTimes:
     `served` has mode, major and minor number of the files that the supervisor serves, by path;
     `dirty` holds where those files are that may have been written: also after a look, since whoever
     had one open may still write to it. `names` are those of files that have had more than one.
+    `nameless` are mounts of the kernel's own, which last: none of their files has a path.
     """
 
     def __init__(
@@ -115,8 +116,9 @@ class FileTimes:
         self.pending: list[Pending | Move] = []
         self.dirty: dict[File, bytes] = {}
         self.names: dict[File, list[bytes]] = {}
-        self._start = start
-        self._epoch = epoch
+        self.nameless: set[int] = set()
+        self.start = start
+        self.epoch = epoch
         self.file: File | None = None
         self.values: tuple[int, ...] = ()
         self.name = b""
@@ -145,7 +147,7 @@ class FileTimes:
         born = values[13] * NSEC + values[14]
         file = self.table.find(key, born, mount.overlay)
         if file is None:
-            if mount is self.devices.nowhere:
+            if mount is self.devices.nowhere and values[23] not in self.nameless:
                 found = _STAND_IN.fullmatch(path_of(path, flags))
                 # Without it, a copy of the file would not be of what was looked at before.
                 if found and self.look(process, tid, found[1], 0) == 0:
@@ -177,7 +179,7 @@ class FileTimes:
         return 0
 
     def _take_notice(self, file: File, mtime: int, path: bytes, flags: int) -> None:
-        stamp = file.look(mtime, self._start, self._epoch)
+        stamp = file.look(mtime, self.start, self.epoch)
         if stamp is None:
             return
         shown = stamp if file.atime is None else file.atime
@@ -189,20 +191,33 @@ class FileTimes:
             # Not ours to change: known by the kernel's time, as far as that goes.
             again = self.values
         if not isinstance(again, int):
+            # What the next look will find; else it would have to be worked out once more.
+            self.values = again
             mtime = again[17] * NSEC + again[18]
         file.stamped(mtime)
 
     def _first_sight(self, process: Process, key: Key, born: int, path: bytes, flags: int) -> File:
         """A file that was there before, or that was made by a call which is not notified."""
-        name = path_of(path, flags)
         mount = self.mount
+        mount_id = self.values[23]
+        name = b"" if mount_id in self.nameless else path_of(path, flags)
         if name[:1] != b"/":
-            # A pipe, a socket, a memfd: of no known age.
-            return self.table.add(key, born, self.birth_name(process))
+            # A pipe, a socket: of no known age.
+            if b":[" in name:
+                self.nameless.add(mount_id)
+            return self.meet_nameless(key, born, process)
         if name.endswith(_DELETED):
             return self.table.bear(key, born, self.birth_name(process), process.clock.wall)
+        return self.meet(key, born, mount, name)
+
+    def meet(self, key: Key, born: int, mount: Mount, name: bytes) -> File:
+        """An input on `mount`, seen for the first time; `name` is its path."""
         relative = name[len(mount.point) :] if mount.point != b"/" else name
         return self.table.add(key, born, mount.label + b"\0" + mount.part + relative)
+
+    def meet_nameless(self, key: Key, born: int, process: Process) -> File:
+        """A pipe or a socket, which `process` is the first to look at."""
+        return self.table.add(key, born, self.birth_name(process))
 
     def birth_name(self, process: Process) -> bytes:
         """The name of the next file that `process` makes."""
@@ -223,14 +238,14 @@ class FileTimes:
             blocks = 0
         if file is None:
             number = self.number
-            mtime = atime = ctime = btime = self._epoch
+            mtime = atime = ctime = btime = self.epoch
             ahead = 0
         else:
             number, mtime, ctime, btime = file.number, file.mtime, file.ctime, file.birth
             kept = file.own or file.btime is not None or file.explicit is not None
             if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK) and not kept:
                 # The kernel made it, at start-up or just now.
-                mtime = ctime = btime = self._epoch
+                mtime = ctime = btime = self.epoch
             atime = mtime if file.atime is None else file.atime
             ahead = max(mtime if file.own else 0, file.changed)
             process.clock.wall = max(process.clock.wall, ahead)

@@ -8,24 +8,35 @@ longer, and that is all. With a trace every call does, since each has to be writ
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
+from nsbuild.determinism.entropy import Stream
+from nsbuild.determinism.files import File
 from nsbuild.kernel.files import STATX
 from nsbuild.kernel.seccomp import notif_sizes
+from nsbuild.kernel.x86_64 import NR
 
 from .places import PLAIN
+from .processes import Process
 
 if TYPE_CHECKING:
     from nsbuild._hotcalls import Hot
 
     from .births import Births
     from .filetimes import FileTimes
-    from .processes import Process
+    from .listener import Call
+    from .vdso import Patch
 
 try:
     from nsbuild import _hotcalls as extension
 except ImportError:
     extension = None  # type: ignore[assignment]
+
+_LOOKS = frozenset(NR[name] for name in ("newfstatat", "stat", "lstat", "fstat"))
+"""Before these, files that were about to be made are looked for."""
+_ANSWERED = _LOOKS | {NR[name] for name in ("openat", "open", "statfs", "exit_group", "getrandom")}
+"""The calls that the extension answers."""
 
 SWITCH = "NSBUILD_HOTCALLS"
 """In the environment: 0 turns the extension off."""
@@ -36,13 +47,60 @@ def available() -> bool:
     return extension is not None and os.environ.get(SWITCH, "1") != "0"
 
 
-def make_hot(listener: int, epoll: int, names: frozenset[bytes], quick_exit: bool) -> Hot:
+def make_hot(
+    listener: int, epoll: int, names: frozenset[bytes], quick_exit: bool, times: FileTimes
+) -> Hot:
     """The extension at work on a listener and the epoll that watches it.
 
     `names` are the last names of paths that only Python opens; with `quick_exit` nothing has to be
     done before a process ends.
     """
-    return extension.Hot(listener, epoll, *notif_sizes(), tuple(sorted(names)), quick_exit)
+    devices = times.devices
+    files = extension.Files(
+        File,
+        times.table.by_key,
+        devices.mounts,
+        devices.nowhere,
+        times.nameless,
+        times.meet,
+        times.meet_nameless,
+        times.start,
+        times.epoch,
+    )
+    return extension.Hot(
+        listener,
+        epoll,
+        *notif_sizes(),
+        tuple(sorted(names)),
+        quick_exit,
+        files,
+        Process,
+        Stream,
+    )
+
+
+def draw(seed: bytes, position: int, size: int) -> bytes:
+    """What the extension takes for bytes of the stream `seed`."""
+    return extension.draw(seed, position, size)
+
+
+def renew(call: Call, patch: Patch, random: bytes) -> tuple[int, int, int] | None:
+    """Give a fresh program its vDSO and its AT_RANDOM bytes, as ExecHook.run does.
+
+    Returns its open memory, the address of its program headers if it may be one of Go's, else 0,
+    and whether it has the C++ library; None, with nothing done, if the program is not fresh or in any way unusual.
+    """
+    offset, code, mark = patch.offset, patch.code, len(patch.mark)
+    return extension.renew(call.listener.fd, call.id, call.tid, offset, code, mark, random)
+
+
+def serve_numbers(requests: int, wake: int, last_pid: int, numbers: range) -> bytes | None:
+    """In init: answer RESERVE, BORN and EXISTS until there is another request, which is returned.
+
+    None once `wake` is readable, b"" at the end; `last_pid` is an open ns_last_pid, and `numbers`
+    are those that may be handed out.
+    """
+    return extension.serve_numbers(requests, wake, last_pid, numbers.start, numbers.stop)
 
 
 def remember(values: tuple[int, ...], shown: bytes, ahead: int) -> object:
@@ -54,30 +112,72 @@ def remember(values: tuple[int, ...], shown: bytes, ahead: int) -> object:
 
 
 class Keeper:
-    """Tells the extension what it may know, after each call that Python has answered."""
+    """Tells the extension what it may know, after each call that Python has answered.
 
-    def __init__(self, hot: Hot, births: Births, times: FileTimes) -> None:
+    `back` are threads whose next call must be seen, whatever it is.
+    """
+
+    def __init__(self, hot: Hot, births: Births, times: FileTimes, back: Container[int]) -> None:
         self.hot = hot
         self._births = births
+        self._table = births.table
         self._times = times
+        self._back = back
+        self._forking: Process | None = None
+
+    def retry(self, call: Call, process: Process) -> bool:
+        """Whether the extension has answered `call` after all.
+
+        It has handed it on because it did not know the caller, perhaps by its first call, or
+        because of files that were about to be made.
+        """
+        tid, times, hot = call.tid, self._times, self.hot
+        pending = times.pending and call.nr in _LOOKS
+        if call.nr not in _ANSWERED or (not pending and hot.knows(tid)):
+            return False
+        if pending:
+            times.settle(tid)
+            hot.pending = bool(times.pending)
+        self._tell(tid, process)
+        return hot.retry(call.id)
 
     def answered(self, tid: int, process: Process) -> None:
         """`process` has been answered a call of its thread `tid`."""
-        hot = self.hot
-        hot.pending = bool(self._times.pending)
+        self.hot.pending = bool(self._times.pending)
+        self._tell(tid, process)
+        self.births_went_on()
+
+    def _tell(self, tid: int, process: Process) -> None:
         birth = self._births.in_flight
         if (
             process.place is PLAIN
             and tid == process.pid
             and (birth is None or birth.process is not process)
         ):
-            hot.know(tid, process.clock.wall, process.memory.descriptor)
+            self._know(process)
         else:
-            hot.forget(process.pid)
-        self.births_went_on()
+            self.hot.forget(process.pid)
+
+    def _know(self, process: Process) -> None:
+        self.hot.know(process.pid, process, process.clock.wall, process.memory.descriptor)
 
     def births_went_on(self) -> None:
-        """Whoever forks tells by its next call that it has: that call must be seen."""
+        """Whoever forks tells by its next call that it has: that call must be seen.
+
+        Unless its child has called before.
+        """
         birth = self._births.in_flight
-        if birth is not None:
-            self.hot.forget(birth.process.pid)
+        forking = None if birth is None else birth.process
+        before = self._forking
+        if forking is before:
+            return
+        if (
+            before is not None
+            and before.place is PLAIN
+            and before.pidfd in self._table.by_pidfd
+            and before.pid not in self._back
+        ):
+            self._know(before)
+        if forking is not None:
+            self.hot.forget(forking.pid)
+        self._forking = forking

@@ -68,6 +68,8 @@ class Parts(NamedTuple):
 
     listener_fd: int
     proc_fd: int
+    pids: int
+    """The container's PID namespace, open."""
     link: InitLink
     priority: InitPriority
     events: socket.socket
@@ -131,7 +133,8 @@ class Supervisor:
         self.listener.open_inside = parts.link.open_file
         if parts.spin is not None:
             self.listener.guest_priority = parts.spin.priority
-        self.table = ProcessTable(_root(rules), parts.link.exists, parts.proc_fd, self.epoll, trace)
+        fds = parts.proc_fd, parts.pids
+        self.table = ProcessTable(_root(rules), parts.link.exists, *fds, self.epoll, trace)
         self.births = Births(self.table, parts.link, self._parent_of)
         self.status: int | None = None
         self.exec_hook = ExecHook(parts.patch)
@@ -186,7 +189,7 @@ class Supervisor:
         if self.trace.enabled or not hotcalls.available():
             return None
         fds = self.listener.fd, self.epoll.fileno()
-        hot = hotcalls.make_hot(*fds, ONLY_BY_US, self.backlog is None)
+        hot = hotcalls.make_hot(*fds, ONLY_BY_US, self.backlog is None, self.times)
         self.listener.hot = hot
         ended = self.births.ended
 
@@ -195,7 +198,8 @@ class Supervisor:
             ended(process)
 
         self.table.ending = ending
-        return Keeper(hot, self.births, self.times)
+        spin = self.parts.spin
+        return Keeper(hot, self.births, self.times, () if spin is None else spin.back)
 
     def _add_devices(self) -> None:
         for name, fd in self.parts.fuse.items():
@@ -335,6 +339,9 @@ class Supervisor:
             self.births.called(call.tid, process)
         if process.has_children:
             self.table.merge_reaped(process)
+        if self.keeper is not None and self.keeper.retry(call, process):
+            self.keeper.births_went_on()
+            return
         handler = self.handlers.get(call.nr)
         if handler is None:
             raise NsbuildError(

@@ -68,11 +68,15 @@ class Memory:
             self._fd = -1
         self._direct = _DIRECT_READS
 
+    def adopt(self, fd: int) -> None:
+        """Take over an open /proc/PID/mem of the address space that is there now."""
+        self.forget()
+        self._fd = fd
+
     def _open(self, call: Call) -> int:
         # While init is asked, the extension for hot calls may still use the descriptor at hand.
         fd = _open_memory(call)
-        self.forget()
-        self._fd = fd
+        self.adopt(fd)
         return fd
 
     def read(self, call: Call, address: int, size: int) -> bytes:

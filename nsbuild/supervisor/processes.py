@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from nsbuild.determinism.clock import Clock
 from nsbuild.determinism.entropy import Stream
 from nsbuild.determinism.names import child_name
+from nsbuild.kernel.namespaces import number_in
 from nsbuild.kernel.process import is_thread_of, read_small
 
 from .listener import Call
@@ -125,7 +126,7 @@ class ProcessTable:
     `exists` tells whether a number is in use inside; `ending` is called with each process that has
     ended, before anything is concluded from it; `expected` is the child of the fork in flight;
     `proc_fd` is a directory descriptor of the
-    container's /proc, whose numbers are those inside.
+    container's /proc, whose numbers are those inside; `pids` its PID namespace, open.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class ProcessTable:
         root: Process,
         exists: Callable[[int], bool],
         proc_fd: int,
+        pids: int,
         epoll: select.epoll,
         trace: Trace,
     ) -> None:
@@ -141,6 +143,7 @@ class ProcessTable:
         self.ending: Callable[[Process], None] = lambda _: None
         self.exists = exists
         self.proc_fd = proc_fd
+        self._pids = pids
         self.epoll = epoll
         self.trace = trace
         self.by_tid: dict[int, Process] = {}
@@ -185,19 +188,10 @@ class ProcessTable:
             out_of_descriptors(error)
             # EINVAL or ENOENT by kernel version: a thread that does not lead its group.
             return self._identify_thread(tid)
-        # NSpid lists the number outside, the one in the container, and those of namespaces nested
-        # in it; a process that has ended meanwhile has none of them.
-        try:
-            info = read_small(f"self/fdinfo/{pidfd}")
-        except OSError as error:
-            os.close(pidfd)
-            out_of_descriptors(error)
-            return None
-        numbers = info.partition(b"NSpid:")[2].split(None, 2)
-        if len(numbers) < 2:
+        vpid = self._number_inside(tid, pidfd)
+        if not vpid:
             os.close(pidfd)
             return None
-        vpid = int(numbers[1])
         process = self.by_vpid.get(vpid)
         if process is None or process.pid:
             process = self._adopt(tid, vpid)
@@ -207,6 +201,18 @@ class ProcessTable:
         self.by_pidfd[pidfd] = process
         self.epoll.register(pidfd, select.EPOLLIN)
         return process
+
+    def _number_inside(self, pid: int, pidfd: int) -> int:
+        """The number in the container of process `pid`, which is `pidfd`; 0 if it has ended."""
+        try:
+            vpid = number_in(self._pids, pid)
+        except ProcessLookupError:
+            return 0
+        except OSError:
+            # Linux before 6.11.
+            return _number_by_pidfd(pidfd)
+        # It was the number of this process if that has it still.
+        return vpid if _is_there(pidfd) else 0
 
     def _identify_thread(self, tid: int) -> Process | None:
         try:
@@ -308,6 +314,19 @@ class ProcessTable:
                 process.absorb(child)
             older.clear()
         process.has_children = bool(older)
+
+
+def _number_by_pidfd(pidfd: int) -> int:
+    """The number in the container of the process that is `pidfd`; 0 if it has ended."""
+    try:
+        info = read_small(f"self/fdinfo/{pidfd}")
+    except OSError as error:
+        out_of_descriptors(error)
+        return 0
+    # NSpid lists the number outside, the one in the container, and those of namespaces nested in
+    # it; a process that has ended meanwhile has none of them.
+    numbers = info.partition(b"NSpid:")[2].split(None, 2)
+    return int(numbers[1]) if len(numbers) > 1 else 0
 
 
 def _is_there(pidfd: int) -> bool:

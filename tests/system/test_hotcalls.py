@@ -77,3 +77,88 @@ def test_a_thread_that_leaves_the_root_is_not_answered_from_it(ns: Runner) -> No
     runs = [ns.exec("/usr/bin/python3", "-c", script, env=env).ok() for env in ({}, WITHOUT)]
     assert runs[0] == runs[1]
     assert runs[0].lines == ["True", "False False []"]
+
+
+FIRST_LOOKS = """
+import os, socket, time
+
+def show(what, *found):
+    for one in found:
+        print(what, one, one.st_mtime_ns, one.st_ctime_ns, one.st_atime_ns, one.st_blocks)
+
+def look(name):
+    fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+    show(name, os.fstat(fd), os.stat(name), os.lstat(name), os.fstat(fd))
+    os.close(fd)
+
+def make(name, text="", **times):
+    with open(name, "w") as file:
+        file.write(text)
+    if times:
+        os.utime(name, **times)
+    look(name)
+
+for name in sorted(os.listdir("/usr/bin"))[:20]:
+    if os.path.exists("/usr/bin/" + name):
+        look("/usr/bin/" + name)
+for name in ("/", "/etc", ".", "/tmp", "/dev", "/etc/passwd", "/proc/version"):
+    look(name)
+for _ in range(3):
+    ends = [*os.pipe(), *(end.detach() for end in socket.socketpair()), os.memfd_create("m")]
+    show("ends", *map(os.fstat, ends))
+    os.write(ends[1], b"x")
+    show("written", *map(os.fstat, ends))
+    os.fchmod(ends[0], 0o600)
+    show("changed", *map(os.fstat, ends))
+make("gone", "x")
+with open("gone") as gone:
+    os.unlink("gone")
+    show("gone", os.fstat(gone.fileno()))
+os.mkdir("d")
+look("d")
+make("d/a", "a" * 5000)
+look("d")
+os.link("d/a", "d/b")
+look("d/b")
+os.symlink("a", "d/c")
+look("d/c")
+os.mkfifo("d/p")
+look("d/p")
+make("d/(deleted)", "x")
+make("old", "x", ns=(5 * 10**9 + 1, 6 * 10**9 + 2))
+make("ancient", "x", ns=(-5 * 10**9 - 1, -6 * 10**9 - 2))
+make("late", "x", ns=(2**63 // 10**9 * 10**9, 2**62))
+make("now", "x")
+os.utime("now")
+look("now")
+with open("holes", "w") as holes:
+    holes.truncate(1 << 20)
+    holes.seek(1 << 19)
+    holes.write("x")
+look("holes")
+if os.fork() == 0:
+    time.sleep(5000)
+    make("later", "x")
+    os._exit(0)
+while not os.path.exists("later") or not os.stat("later").st_size:
+    os.sched_yield()
+print(int(time.time()))
+os.wait()
+for size in (1, 8, 19, 20, 21, 0, 255, 256, 257, 3):
+    print(os.getrandom(size).hex(), os.getrandom(size, os.GRND_NONBLOCK).hex())
+for flags in (6, 8):
+    try:
+        print(os.getrandom(4, flags))
+    except OSError as error:
+        print(error)
+print(os.getrandom(4, os.GRND_RANDOM).hex(), sorted({"a", "b", "c"}))
+"""
+
+
+def test_first_looks_and_draws_are_the_same_without_it(ns: Runner) -> None:
+    runs = []
+    for env in ({}, WITHOUT, {}):
+        cwd = ns.directory()
+        runs.append(ns.exec("/usr/bin/python3", "-c", FIRST_LOOKS, cwd=cwd, env=env).ok())
+    assert runs[0].lines == runs[1].lines == runs[2].lines
+    assert len(runs[0].lines) > 150

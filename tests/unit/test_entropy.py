@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from nsbuild.determinism.entropy import (
     child_seed,
     root_seed,
 )
+from nsbuild.supervisor import hotcalls
 
 SEEDS = st.binary(min_size=SEED_SIZE, max_size=SEED_SIZE)
 SIZES = st.integers(min_value=0, max_value=200)
@@ -31,6 +33,17 @@ def test_vectors() -> None:
     assert child_seed(root, 0) == child
     assert child.hex() == "a5cfefec2d626f1a2069bec50c6c146d48aa0700"
     assert root_seed(1) == hashlib.sha1(b"nsbuild stream 1").digest()
+
+
+@pytest.mark.skipif(not hotcalls.available(), reason="the extension is not there")
+@given(SEEDS, st.integers(0, 1 << 62), SIZES)
+def test_the_extension_draws_the_same(seed: bytes, position: int, size: int) -> None:
+    stream = Stream(seed)
+    stream.position = position
+    assert hotcalls.draw(seed, position, size) == stream.peek(size)
+    root = root_seed(0)
+    assert hotcalls.draw(root, 0, BLOCK_SIZE) == block(root, 0)
+    assert hotcalls.draw(root, BLOCK_SIZE, BLOCK_SIZE) == block(root, 1)
 
 
 @given(SEEDS, st.lists(SIZES, max_size=20))

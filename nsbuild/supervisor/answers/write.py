@@ -137,8 +137,9 @@ class Write:
             return 0
 
         if not self._places.at(call, process, dirfd, directory, 0, act):
-            where = path_of_fd(opened[0])
-            event.enter(parent._replace(where=where))
+            if parent.file not in times.dirty:
+                parent = parent._replace(where=path_of_fd(opened[0]))
+            event.enter(parent)
             event.births.append((opened[0], name))
 
     def _go(self, call: Call, process: Process, event: Event) -> None:
@@ -203,13 +204,19 @@ class Write:
             return
         name = self._read(call, process, path)
         exclusive = flags & os.O_CREAT and flags & os.O_EXCL
-        nofollow = AT_SYMLINK_NOFOLLOW if exclusive or flags & os.O_NOFOLLOW else 0
-        look = self._look(call, process, dirfd, name, nofollow)
+        nofollow = exclusive or flags & os.O_NOFOLLOW
+        # What is about to be made is seldom named by a link, so one look says mostly all.
+        kept = nofollow or flags & os.O_CREAT
+        look = self._look(call, process, dirfd, name, AT_SYMLINK_NOFOLLOW if kept else 0)
+        target = name
+        if kept and not nofollow and stat.S_ISLNK(look.mode):
+            look = self._look(call, process, dirfd, name, 0)
+            if look.error == errno.ENOENT:
+                target = self._through_links(call, process, dirfd, name)
         if not look.error:
             if writes and not exclusive and stat.S_ISREG(look.mode):
                 event.write(look)
         elif look.error == errno.ENOENT and flags & os.O_CREAT:
-            target = name if nofollow else self._through_links(call, process, dirfd, name)
             self._birth(call, process, event, dirfd, target)
         self._go(call, process, event)
 

@@ -1,0 +1,339 @@
+/*
+ * Looks at ordinary files: regular ones, directories and links on a known mount that shows a disk; and
+ * at pipes and sockets.
+ *
+ * This does for them what FileTimes.look and FileTimes.shown do (nsbuild/supervisor/filetimes.py), on the
+ * same objects of Python's, so that nothing is known twice: it reads the attributes of a File where
+ * __slots__ has put them, and calls File's and FileTimes' own methods for whatever changes one. So all
+ * rules stay in Python, and what is saved is the way there.
+ */
+
+#include "files.h"
+
+#include "slots.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	NSEC = 1000000000,
+	BLOCK_SIZE = 4096,
+	SECTORS = BLOCK_SIZE / 512,
+	MAX_PATH = 4096,
+	/* Places in a Mount (nsbuild/supervisor/devices.py). */
+	MOUNT_DEVICE = 3,
+	MOUNT_TRANSIENT = 4,
+	MOUNT_SIZE = 7,
+};
+
+/* In nanoseconds, kernel times of the years 1678 to 2261 have room in 64 bits. */
+#define LAST_SECOND 9200000000
+
+enum { NUMBER, IDENTITY, MTIME, ATIME, CHANGED, SEEN, OWN, MEMO, BTIME, EXPLICIT, SLOTS };
+
+static const char *const slot_names[SLOTS] = {
+	"number", "identity", "mtime", "atime", "changed", "seen", "own", "memo", "btime",
+	"explicit",
+};
+
+typedef struct {
+	PyObject_HEAD
+	Py_ssize_t slots[SLOTS];	/* where File has them */
+	PyObject *file_type, *by_key, *mounts, *nowhere, *nameless, *meet, *meet_nameless, *start, *epoch;
+	PyObject *look, *stamped;	/* names of methods */
+} Files;
+
+/* struct stat of the kernel (asm/stat.h). */
+typedef struct {
+	uint64_t dev, ino, nlink;
+	uint32_t mode, uid, gid, pad;
+	uint64_t rdev;
+	int64_t size, blksize, blocks;
+	int64_t atime, atime_nsec, mtime, mtime_nsec, ctime, ctime_nsec;
+	int64_t unused[3];
+} Stat;
+
+_Static_assert(sizeof(Stat) == STAT_SIZE, "struct stat");
+
+int look(const char *path, int flags, struct statx *file)
+{
+	return statx(AT_FDCWD, path, flags | AT_STATX_DONT_SYNC, WANTED, file);
+}
+
+static PyObject **slot(Files *files, PyObject *file, int which)
+{
+	return slot_at(file, files->slots[which]);
+}
+
+static bool number_in(Files *files, PyObject *file, int which, int64_t *value)
+{
+	return as_number(*slot(files, file, which), value);
+}
+
+static bool nanoseconds(const struct statx_timestamp *time, int64_t *value)
+{
+	if (time->tv_sec > LAST_SECOND || time->tv_sec < -LAST_SECOND)
+		return false;
+	*value = time->tv_sec * NSEC + time->tv_nsec;
+	return true;
+}
+
+static void split(int64_t time, int64_t *seconds, int64_t *rest)
+{
+	*rest = time % NSEC;
+	if (*rest < 0)
+		*rest += NSEC;
+	*seconds = (time - *rest) / NSEC;
+}
+
+/* As _blocks of filetimes.py: blocks of 512 bytes on a file system with blocks of 4096. */
+static int64_t shown_blocks(int64_t size, int64_t blocks)
+{
+	if (size <= BLOCK_SIZE || blocks * 512 >= size)
+		return (size + BLOCK_SIZE - 1) / BLOCK_SIZE * SECTORS;
+	return (blocks + SECTORS - 1) / SECTORS * SECTORS;
+}
+
+/* The absolute path of what `path` names, as path_of of filetimes.py; its length, 0 for none. */
+static int absolute_path(const char *path, int flags, char text[MAX_PATH])
+{
+	int nofollow = flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0;
+	int fd = open(path, O_PATH | O_CLOEXEC | nofollow);
+	char link[32];
+	ssize_t size;
+
+	if (fd < 0)
+		return 0;
+	sprintf(link, "self/fd/%d", fd);
+	size = readlink(link, text, MAX_PATH);
+	close(fd);
+	/* What is deleted has this behind its path, but so may a file have that is there. */
+	if (size <= 0 || size == MAX_PATH || *text != '/' || text[size - 1] == ')')
+		return 0;
+	return size;
+}
+
+/* A file that is met for the first time: what FileTimes makes of it. */
+static PyObject *meet(Files *files, PyObject *process, PyObject *key, int64_t born, PyObject *mount,
+		      PyObject *mount_id, const char *path, int flags)
+{
+	int nameless = PySet_Contains(files->nameless, mount_id);
+	char text[MAX_PATH];
+	int size;
+
+	if (nameless)
+		return nameless < 0 ? NULL
+				    : PyObject_CallFunction(files->meet_nameless, "OLO", key,
+							    (long long)born, process);
+	size = mount == files->nowhere ? 0 : absolute_path(path, flags, text);
+	return size ? PyObject_CallFunction(files->meet, "OLOy#", key, (long long)born, mount, text,
+					    (Py_ssize_t)size)
+		    : NULL;
+}
+
+/* The file with these numbers, a new reference; NULL for one that Python had better look for. */
+static PyObject *find(Files *files, PyObject *process, const struct statx *kernel, PyObject *mount,
+		      PyObject *mount_id, const char *path, int flags)
+{
+	PyObject *key, *file = NULL;
+	int64_t born, identity;
+
+	if (!nanoseconds(&kernel->stx_btime, &born))
+		return NULL;
+	key = Py_BuildValue("(KII)", (unsigned long long)kernel->stx_ino, kernel->stx_dev_major,
+			    kernel->stx_dev_minor);
+	if (!key)
+		return NULL;
+	file = PyDict_GetItemWithError(files->by_key, key);
+	if (!file)
+		file = PyErr_Occurred() ? NULL : meet(files, process, key, born, mount, mount_id, path, flags);
+	else if (number_in(files, file, IDENTITY, &identity) && identity == born)
+		Py_INCREF(file);
+	else
+		file = NULL;
+	Py_DECREF(key);
+	if (file && Py_TYPE(file) != (PyTypeObject *)files->file_type)
+		Py_CLEAR(file);
+	return file;
+}
+
+/* As FileTimes._take_notice: the file was written, or is met for the first time. */
+static bool take_notice(Files *files, PyObject *file, int64_t mtime, const char *path, int flags,
+			struct statx *kernel)
+{
+	struct timespec times[2];
+	PyObject *now, *stamp, *done = NULL;
+	struct statx again;
+	int64_t value = 0, rest;
+	int overflow = 0;
+
+	if (*slot(files, file, ATIME) != Py_None || !(now = PyLong_FromLongLong(mtime)))
+		return false;
+	stamp = PyObject_CallMethodObjArgs(file, files->look, now, files->start, files->epoch, NULL);
+	Py_DECREF(now);
+	if (!stamp || stamp == Py_None) {
+		Py_XDECREF(stamp);
+		return stamp;
+	}
+	value = PyLong_AsLongLongAndOverflow(stamp, &overflow);
+	Py_DECREF(stamp);
+	split(value, &times[1].tv_sec, &rest);
+	times[1].tv_nsec = rest;
+	times[0] = times[1];
+	if (!overflow && !PyErr_Occurred() &&
+	    utimensat(AT_FDCWD, path, times, flags & AT_SYMLINK_NOFOLLOW) == 0 &&
+	    look(path, flags, &again) == 0 && nanoseconds(&again.stx_mtime, &value))
+		*kernel = again;
+	else
+		/* Not ours to change: known by the kernel's time, as far as that goes. */
+		value = mtime;
+	if (!PyErr_Occurred() && (now = PyLong_FromLongLong(value))) {
+		done = PyObject_CallMethodOneArg(file, files->stamped, now);
+		Py_DECREF(now);
+	}
+	Py_XDECREF(done);
+	return done;
+}
+
+/* As FileTimes.shown and the packing of stat.py; false if it is for Python. */
+static bool shown(Files *files, PyObject *file, PyObject *mount, const struct statx *kernel, Stat *stat,
+		  int64_t *ahead)
+{
+	int64_t number, mtime, atime, changed, ctime;
+	bool own = *slot(files, file, OWN) == Py_True;
+	uint64_t device = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(mount, MOUNT_DEVICE));
+
+	if (PyErr_Occurred() || !number_in(files, file, NUMBER, &number) ||
+	    !number_in(files, file, MTIME, &mtime) || !number_in(files, file, CHANGED, &changed))
+		return false;
+	if (S_ISFIFO(kernel->stx_mode) || S_ISSOCK(kernel->stx_mode)) {
+		/* The kernel made it: of no time, unless somebody has set one. */
+		if (own || changed || *slot(files, file, BTIME) != Py_None ||
+		    *slot(files, file, EXPLICIT) != Py_None || !as_number(files->epoch, &mtime))
+			return false;
+	}
+	if (*slot(files, file, ATIME) == Py_None)
+		atime = mtime;
+	else if (!number_in(files, file, ATIME, &atime))
+		return false;
+	*ahead = own && mtime > changed ? mtime : changed;
+	ctime = *ahead ? *ahead : mtime;
+	memset(stat, 0, sizeof *stat);
+	stat->dev = device;
+	stat->ino = number;
+	stat->nlink = kernel->stx_nlink;
+	stat->mode = kernel->stx_mode;
+	stat->uid = kernel->stx_uid;
+	stat->gid = kernel->stx_gid;
+	stat->size = kernel->stx_size;
+	stat->blksize = BLOCK_SIZE;
+	stat->blocks = kernel->stx_blocks;
+	if (S_ISDIR(kernel->stx_mode)) {
+		stat->nlink = 1;
+		stat->size = BLOCK_SIZE;
+		stat->blocks = SECTORS;
+	} else if (S_ISREG(kernel->stx_mode)) {
+		stat->blocks = shown_blocks(kernel->stx_size, kernel->stx_blocks);
+	} else if (S_ISLNK(kernel->stx_mode)) {
+		stat->blocks = 0;
+	}
+	split(atime, &stat->atime, &stat->atime_nsec);
+	split(mtime, &stat->mtime, &stat->mtime_nsec);
+	split(ctime, &stat->ctime, &stat->ctime_nsec);
+	return true;
+}
+
+static bool is_ordinary(unsigned mode)
+{
+	return S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode) || S_ISFIFO(mode) || S_ISSOCK(mode);
+}
+
+Memo *files_memo(PyObject *self, PyObject *process, const char *path, int flags, struct statx *kernel)
+{
+	Files *files = (Files *)self;
+	PyObject *file = NULL, *mount, *id, *memo = NULL;
+	int64_t mtime, seen, ahead;
+	Stat stat;
+
+	if (!is_ordinary(kernel->stx_mode) || !nanoseconds(&kernel->stx_mtime, &mtime))
+		return NULL;
+	id = PyLong_FromUnsignedLongLong(kernel->stx_mnt_id);
+	mount = id ? PyDict_GetItemWithError(files->mounts, id) : NULL;
+	if (mount && PyTuple_Check(mount) && PyTuple_GET_SIZE(mount) == MOUNT_SIZE &&
+	    PyTuple_GET_ITEM(mount, MOUNT_TRANSIENT) == Py_False)
+		file = find(files, process, kernel, mount, id, path, flags);
+	if (file && ((number_in(files, file, SEEN, &seen) && seen == mtime) ||
+		     take_notice(files, file, mtime, path, flags, kernel)) &&
+	    shown(files, file, mount, kernel, &stat, &ahead))
+		memo = memo_make(kernel, &stat, ahead);
+	if (memo) {
+		PyObject *before = *slot(files, file, MEMO);
+
+		*slot(files, file, MEMO) = memo;
+		Py_XDECREF(before);
+	}
+	Py_XDECREF(file);
+	Py_XDECREF(id);
+	return (Memo *)memo;
+}
+
+static PyObject *files_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
+{
+	Files *files = (Files *)type->tp_alloc(type, 0);
+	PyObject *held[9];
+
+	if (!files || !PyArg_ParseTuple(args, "O!O!O!OO!OOO!O!", &PyType_Type, &held[0],
+					&PyDict_Type, &held[1], &PyDict_Type, &held[2], &held[3],
+					&PySet_Type, &held[4], &held[5], &held[6], &PyLong_Type, &held[7],
+					&PyLong_Type, &held[8])) {
+		Py_XDECREF(files);
+		return NULL;
+	}
+	files->file_type = Py_NewRef(held[0]);
+	files->by_key = Py_NewRef(held[1]);
+	files->mounts = Py_NewRef(held[2]);
+	files->nowhere = Py_NewRef(held[3]);
+	files->nameless = Py_NewRef(held[4]);
+	files->meet = Py_NewRef(held[5]);
+	files->meet_nameless = Py_NewRef(held[6]);
+	files->start = Py_NewRef(held[7]);
+	files->epoch = Py_NewRef(held[8]);
+	files->look = PyUnicode_InternFromString("look");
+	files->stamped = PyUnicode_InternFromString("stamped");
+	for (int i = 0; i < SLOTS && !PyErr_Occurred(); i++)
+		files->slots[i] = slot_offset(files->file_type, slot_names[i]);
+	if (PyErr_Occurred())
+		Py_CLEAR(files);
+	return (PyObject *)files;
+}
+
+static void files_dealloc(Files *files)
+{
+	Py_XDECREF(files->file_type);
+	Py_XDECREF(files->by_key);
+	Py_XDECREF(files->mounts);
+	Py_XDECREF(files->nowhere);
+	Py_XDECREF(files->nameless);
+	Py_XDECREF(files->meet);
+	Py_XDECREF(files->meet_nameless);
+	Py_XDECREF(files->start);
+	Py_XDECREF(files->epoch);
+	Py_XDECREF(files->look);
+	Py_XDECREF(files->stamped);
+	Py_TYPE(files)->tp_free((PyObject *)files);
+}
+
+PyTypeObject FilesType = {
+	PyVarObject_HEAD_INIT(NULL, 0)
+	.tp_name = "nsbuild._hotcalls.Files",
+	.tp_doc = "Files(File, by_key, mounts, nowhere, nameless, meet, meet_nameless, start, epoch)",
+	.tp_basicsize = sizeof(Files),
+	.tp_flags = Py_TPFLAGS_DEFAULT,
+	.tp_new = files_new,
+	.tp_dealloc = (destructor)files_dealloc,
+};

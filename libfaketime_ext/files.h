@@ -1,0 +1,19 @@
+/* What is shown of files that were not looked at before, or were written since. See files.c. */
+
+#pragma once
+
+#include "memo.h"
+
+/* Everything that is asked of a file system, as in nsbuild/kernel/files.py. */
+#define WANTED (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
+
+extern PyTypeObject FilesType;
+
+/* statx(2) as the supervisor does it, which never asks a file system's server. */
+int look(const char *path, int flags, struct statx *file);
+
+/*
+ * A memo for `process` of the file at `path`, of which the kernel says `*file`; that is brought up to date.
+ * NULL for a file that Python had better look at, or with an exception. Never an own reference: the file keeps it.
+ */
+Memo *files_memo(PyObject *files, PyObject *process, const char *path, int flags, struct statx *file);

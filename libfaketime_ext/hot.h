@@ -1,0 +1,49 @@
+/* What the extension knows, and how it gets at the guest. See hotcalls.c and guest.c. */
+
+#pragma once
+
+#include "entropy.h"
+#include "files.h"
+
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	TID_LIMIT = 1 << 22,	/* PID_MAX_LIMIT of a 64-bit kernel */
+	EVENTS = 64,
+	SHORT_PATH = 256,
+	MAX_NAMES = 32,
+	MOST_RANDOM = 256,	/* what getrandom(2) always gives at once */
+};
+
+typedef struct {
+	PyObject_HEAD
+	int listener, epoll;
+	PyObject *files;	/* a Files */
+	Streams streams;
+	struct seccomp_notif *call;
+	struct seccomp_notif_resp *answer;
+	size_t call_size, answer_size;
+	int64_t *walls;		/* by thread: its wall clock, at least; 0 for one that is not known */
+	int *memories;		/* by thread: its memory, for one that is known; -1 if not open */
+	PyObject **processes;	/* by thread: its Process, for one that is known */
+	char names[MAX_NAMES][16];
+	int name_count;
+	char pending;		/* files are about to be made: only Python can look at any */
+	char quick_exit;	/* nothing has to be done before a process ends */
+	unsigned long long received, answered;
+	char path[SHORT_PATH + 64];
+} Hot;
+
+/* Answer the call that was received; whether the kernel took the answer. */
+bool send_answer(Hot *hot, int64_t value, int error, uint32_t flags);
+
+/* The same with an answer that moves nothing: true, whether it was taken or not. */
+bool respond(Hot *hot, int error, uint32_t flags);
+
+/* The path at `address`, behind `start` in hot->path; its length, or -1 if Python had better read it. */
+int read_path(Hot *hot, uint64_t address, int start);
+
+/* Whether all of it could be written. */
+bool write_guest(Hot *hot, uint64_t address, const void *data, size_t size);

@@ -1,0 +1,150 @@
+/*
+ * The exec hook's work on the memory of an ordinary fresh program, done at once: see
+ * nsbuild/supervisor/exechook.py, which does the same step by step and takes over wherever something
+ * is not as usual. It decides nothing that Python has to know of before.
+ */
+
+#define _GNU_SOURCE /* memmem */
+
+#include "renew.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum {
+	MOST_ENTRIES = 64,
+	PAGE = 4096,
+};
+
+/* Type and name of the ELF note with Go's build id (nsbuild/supervisor/gotsc.py). */
+static const char go_note[] = "\x04\0\0\0Go\0";
+static const char cxx_library[] = "/libstdc++.so.";
+
+typedef struct {
+	uint64_t vdso, random, headers;
+} Auxv;
+
+/* Read what is needed of the auxiliary vector; false unless the program is an ordinary one. */
+static bool read_auxv(unsigned tid, Auxv *auxv)
+{
+	Elf64_auxv_t entries[MOST_ENTRIES];
+	char path[32];
+	ssize_t size;
+	int fd;
+
+	sprintf(path, "%u/auxv", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	size = read(fd, entries, sizeof entries);
+	close(fd);
+	memset(auxv, 0, sizeof *auxv);
+	for (Elf64_auxv_t *entry = entries; size >= (ssize_t)sizeof *entry; size -= sizeof *entry, entry++)
+		switch (entry->a_type) {
+		case AT_SYSINFO_EHDR:
+			auxv->vdso = entry->a_un.a_val;
+			break;
+		case AT_RANDOM:
+			auxv->random = entry->a_un.a_val;
+			break;
+		case AT_PHDR:
+			auxv->headers = entry->a_un.a_val;
+			break;
+		case AT_SECURE:
+			if (entry->a_un.a_val)
+				return false;
+			break;
+		case AT_NULL:
+			return auxv->vdso && auxv->random && auxv->headers;
+		}
+	return false;
+}
+
+static bool read_at(int memory, uint64_t address, void *data, ssize_t size)
+{
+	return address <= INT64_MAX && pread(memory, data, size, (off_t)address) == size;
+}
+
+static bool write_at(int memory, uint64_t address, const void *data, ssize_t size)
+{
+	return address <= INT64_MAX && pwrite(memory, data, size, (off_t)address) == size;
+}
+
+static bool is_go(int memory, uint64_t headers)
+{
+	char page[PAGE];
+
+	return !read_at(memory, headers & -(uint64_t)PAGE, page, PAGE) ||
+	       memmem(page, PAGE, go_note, sizeof go_note);
+}
+
+/* Whether GNU's C++ library is mapped (nsbuild/supervisor/randomdevice.py), or that cannot be told. */
+static bool has_cxx(unsigned tid)
+{
+	char path[32], text[2 * PAGE];
+	ssize_t kept = 0, size;
+	bool found = false;
+	int fd;
+
+	sprintf(path, "%u/maps", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return true;
+	while (!found && (size = read(fd, text + kept, PAGE)) > 0) {
+		size += kept;
+		found = memmem(text, size, cxx_library, sizeof cxx_library - 1);
+		/* The name may go on in what is read next. */
+		kept = size < (ssize_t)sizeof cxx_library ? size : (ssize_t)sizeof cxx_library;
+		memmove(text, text + size - kept, kept);
+	}
+	close(fd);
+	return found;
+}
+
+/*
+ * renew(listener, id, tid, offset, code, mark, random): the open memory of thread `tid`, whose vDSO has
+ * `code` at `offset` now and whose AT_RANDOM bytes are `random`; and the address of its program headers
+ * if it may be one of Go's, else 0; and whether it has the C++ library. None for a program that is not fresh or not ordinary. `mark` is the
+ * size of the beginning of `code` by which one is known that has it.
+ */
+PyObject *renew(PyObject *Py_UNUSED(module), PyObject *args)
+{
+	unsigned long long id, offset;
+	Py_buffer code, random;
+	char begin[64];
+	PyObject *result = NULL;
+	int listener, mark, memory = -1;
+	unsigned tid;
+	char path[32];
+	Auxv auxv;
+
+	if (!PyArg_ParseTuple(args, "iKIKy*iy*", &listener, &id, &tid, &offset, &code, &mark, &random))
+		return NULL;
+	sprintf(path, "%u/mem", tid);
+	/* The number is the caller's if the call still waits after the opening. The mark comes last: whoever
+	 * has it is taken to have all. */
+	if (mark > 0 && mark <= (int)sizeof begin && mark <= code.len && read_auxv(tid, &auxv) &&
+	    (memory = open(path, O_RDWR | O_CLOEXEC)) >= 0 &&
+	    ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0 &&
+	    read_at(memory, auxv.vdso + offset, begin, mark) && memcmp(begin, code.buf, mark) != 0 &&
+	    write_at(memory, auxv.random, random.buf, random.len) &&
+	    write_at(memory, auxv.vdso + offset, code.buf, code.len))
+		result = Py_BuildValue("(iKi)", memory, is_go(memory, auxv.headers) ? auxv.headers : 0,
+				       has_cxx(tid));
+	PyBuffer_Release(&code);
+	PyBuffer_Release(&random);
+	if (result)
+		return result;
+	if (memory >= 0)
+		close(memory);
+	if (PyErr_Occurred())
+		return NULL;
+	Py_RETURN_NONE;
+}
