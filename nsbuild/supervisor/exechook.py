@@ -34,6 +34,8 @@ class ExecHook:
     def __init__(self, patch: Patch) -> None:
         self._patch = patch
         self._go = GoCounters()
+        self.fresh = False
+        """Whether the last image was one."""
 
     def run(self, call: Call, process: Process) -> bool:
         """Make a fresh image deterministic, then let the call go on; False if that is impossible.
@@ -43,6 +45,7 @@ class ExecHook:
 
         An image that has our vDSO already is not fresh: the program only sets its FS again.
         """
+        self.fresh = False
         # An exec may have made a new address space since we last looked.
         memory = process.memory
         memory.forget()
@@ -77,6 +80,7 @@ class ExecHook:
                     memory.force(call, address, code)
         taken = call.resume()
         process.exec_hook_pending = fresh and not taken
+        self.fresh = fresh
         if fresh and taken and random:
             process.stream.advance(AT_RANDOM_SIZE)
         return True

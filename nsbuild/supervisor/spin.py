@@ -5,10 +5,10 @@ repeat, and what would hang a program that spins on memory until another one of 
 done its part. So after `bound` seconds of CPU time in which nothing was notified, with others ready
 to run, the spinner steps back: it runs only while no other can, and the trace says so. To put it at
 the tail of the queue would not do: the others would lose the CPU to it again at each call that they
-have answered. It comes forward at its next notified call, when another one sleeps, and after a
-while in any case, about as long as it takes the spinners to step back again, since the others may
-be waiting for one by asking again and again. CPU time rather than real time, because it does not
-depend on what else the host does.
+have answered. It comes forward at its next notified call, and after a while in any case, about as
+long as it takes the spinners to step back again, since the others may be waiting for one by asking
+again and again. CPU time rather than real time, because it does not depend on what else the host
+does.
 
 Who spins is found out in /proc by a process of its own, an ordinary task on any CPU: looking a
 dying process up can loop on what a preempted thread of the guest holds (see initpriority), and must
@@ -30,6 +30,9 @@ from nsbuild.kernel.sched import set_fifo
 
 CHECK_SECONDS = 1.0
 """How long nothing must have happened before anybody looks."""
+
+STEP_BACK = 2
+"""How far below the others a spinner runs: between them lies the idle process."""
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _LIMIT = 1 << 16
@@ -106,12 +109,12 @@ class SpinGuard:
         spinner = max(used).tid
         # Who is lowered goes to the head of the queue below, and who is raised to the tail of the
         # one above (sched_setscheduler in kernel/sched/syscalls.c): spinners take turns.
-        if not set_fifo(spinner, self.priority - 2):
+        if not set_fifo(spinner, self.priority - STEP_BACK - 1):
             return 0
         self.back.add(spinner)
         self._ever = True
         self._stepped = time.monotonic()
-        set_fifo(spinner, self.priority - 1)
+        set_fifo(spinner, self.priority - STEP_BACK)
         self._since = {task.tid: task.ticks for task in tasks}
         # A lone spinner steps back as well, because a dying thread that waits for the CPU shows
         # nowhere; but then nothing is known to have changed.
