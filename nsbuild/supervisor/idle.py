@@ -25,15 +25,20 @@ import prctl
 
 from nsbuild.kernel.process import read_small
 
-from .outside import Outside
+from .outside import Outside, Waits
 
 FREE = b"f"
 WAKE = b"w"
 SCAN = b"s"
 """Followed by HELD for each thread held."""
 IDLE = b"i"
+OUTSIDE = b"o"
+"""All wait, but one of them for input from the world outside."""
 BUSY = b"b"
-"""Both are followed by the numbers, four bytes each, of the held threads with a signal for them."""
+"""Like the two others it is followed by VERDICT, and that by a number for each held thread that has
+a signal to take."""
+VERDICT = struct.Struct("=Q")
+"""The CPU time that all threads have used so far, in clock ticks; 0 unless BUSY."""
 HELD = struct.Struct("=IQ")
 """A thread's number inside, and the signals that it waits for although it blocks them."""
 _LIMIT = 1 << 17
@@ -58,6 +63,14 @@ class Task(NamedTuple):
     def deliverable(self, wanted: int) -> int:
         """The signals that it could take, with those `wanted` that it blocks but waits for."""
         return self.pending & ~(self.blocked & ~wanted)
+
+
+class Verdict(NamedTuple):
+    """FREE, IDLE, OUTSIDE or BUSY; what is VERDICT; the held threads that have a signal to take."""
+
+    kind: bytes
+    ticks: int
+    signalled: list[int]
 
 
 class IdleProcess:
@@ -85,10 +98,14 @@ class IdleProcess:
         """Ask for a verdict; `held` are numbers and signals as in HELD."""
         self._socket.send(SCAN + b"".join(HELD.pack(*pair) for pair in held))
 
-    def answer(self) -> tuple[bytes, list[int]]:
-        """FREE, IDLE or BUSY, and the held threads that have a signal to take."""
+    def answer(self) -> Verdict:
+        """What it has found out."""
         message = self._socket.recv(_LIMIT)
-        return message[:1], [number for (number,) in _NUMBER.iter_unpack(message[1:])]
+        if len(message) == 1:
+            return Verdict(message, 0, [])
+        numbers = _NUMBER.iter_unpack(message[1 + VERDICT.size :])
+        (ticks,) = VERDICT.unpack_from(message, 1)
+        return Verdict(message[:1], ticks, [number for (number,) in numbers])
 
 
 def _be_idle(requests: socket.socket, proc_fd: int, outside: Outside, priority: int) -> NoReturn:
@@ -134,17 +151,30 @@ class Look:
         signalled = [
             tid for tid, wanted in held.items() if tid in tasks and tasks[tid].deliverable(wanted)
         ]
-        idle = (
-            not signalled
-            and all(self._sleeps(tid, task, held) for tid, task in tasks.items())
-            and not any(self._outside.waits(task.path) for task in tasks.values())
-            and self._tasks() == tasks
+        # In the supervisor's hands a thread sleeps as if for a disk (TASK_KILLABLE).
+        asleep = all(
+            task.state == b"S" or (task.state == b"D" and tid in held)
+            for tid, task in tasks.items()
         )
-        return (IDLE if idle else BUSY) + b"".join(map(_NUMBER.pack, signalled))
+        waits = {self._outside.waits(task.path) for task in tasks.values()} if asleep else set()
+        kind, ticks = IDLE, 0
+        if not asleep or Waits.UNDERWAY in waits:
+            kind = BUSY
+        elif Waits.FOR_INPUT in waits:
+            kind = OUTSIDE
+        if kind != BUSY and self._tasks() != tasks:
+            kind = BUSY
+        if kind == BUSY:
+            ticks = sum(map(self._ticks, tasks.values()))
+        return kind + VERDICT.pack(ticks) + b"".join(map(_NUMBER.pack, signalled))
 
-    def _sleeps(self, tid: int, task: Task, held: dict[int, int]) -> bool:
-        # In the supervisor's hands it sleeps as if for a disk (TASK_KILLABLE).
-        return task.state == b"S" or (tid in held and task.state == b"D")
+    def _ticks(self, task: Task) -> int:
+        """The CPU time of a thread (proc_pid_stat(5), fields 14 and 15)."""
+        try:
+            stat = read_small(f"{task.path}/stat", self._proc).rpartition(b")")[2].split()
+        except OSError:
+            return 0
+        return int(stat[11]) + int(stat[12])
 
     def _tasks(self) -> dict[int, Task]:
         """All threads that have not ended and are not stopped, but init, by number."""

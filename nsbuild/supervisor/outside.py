@@ -1,9 +1,10 @@
 """Who waits for the world outside, which nobody in the container can hurry.
 
 When all processes wait, virtual time jumps to the next deadline, unless one of them waits for
-something that is still to come by itself: a terminal's user, the other end of a pipe that the
-caller has handed in, a disk, or with the host's network a peer. This runs in the idle process (see
-nsbuild.supervisor.idle), over the container's own /proc.
+something that is still to come by itself: input from a terminal's user, from a pipe that the caller
+has handed in, or with the host's network from a peer; or for what is being done already, by a disk
+or by whoever reads our output. This runs in the idle process (see nsbuild.supervisor.idle), over
+the container's own /proc.
 """
 
 from __future__ import annotations
@@ -11,31 +12,40 @@ from __future__ import annotations
 import os
 import stat
 import struct
+from enum import Enum
 
 from nsbuild.kernel.process import read_small
 from nsbuild.kernel.x86_64 import NR
 
-_BY_FD = frozenset(
+_INPUT = frozenset(
     NR[name]
-    for name in (
+    for name in [
         "read",
-        "write",
         "readv",
-        "writev",
         "pread64",
-        "pwrite64",
         "recvfrom",
         "recvmsg",
         "recvmmsg",
-        "sendto",
-        "sendmsg",
-        "sendmmsg",
         "accept",
         "accept4",
         "connect",
-    )
+    ]
 )
 """Calls that wait for their first argument, a descriptor."""
+_OUTPUT = frozenset(
+    NR[name]
+    for name in [
+        "write",
+        "writev",
+        "pwrite64",
+        "sendto",
+        "sendmsg",
+        "sendmmsg",
+        "sendfile",
+        "splice",
+    ]
+)
+"""The same, but what they wait for is that others take what is there."""
 _POLL = frozenset((NR["poll"], NR["ppoll"]))
 _SELECT = frozenset((NR["select"], NR["pselect6"]))
 _EPOLL = frozenset((NR["epoll_wait"], NR["epoll_pwait"], NR["epoll_pwait2"]))
@@ -50,6 +60,14 @@ _MOST = 1024
 Identity = tuple[int, int]
 
 
+class Waits(Enum):
+    """What a thread waits for: somebody inside, or time; the outside; what is being done."""
+
+    INSIDE = 0
+    FOR_INPUT = 1
+    UNDERWAY = 2
+
+
 class Outside:
     """What counts as outside: `inherited` (device and inode), and with `network` every socket."""
 
@@ -58,21 +76,23 @@ class Outside:
         self._inherited = inherited
         self._network = network
 
-    def waits(self, task: str) -> bool:
-        """Whether the sleeping `task`, "PID/task/TID", waits for the outside."""
+    def waits(self, task: str) -> Waits:
+        """What the sleeping `task`, "PID/task/TID", waits for."""
         try:
             words = read_small(f"{task}/syscall", self._proc).split()
         except OSError:
-            return False
+            return Waits.INSIDE
         if len(words) < 7:
-            return False
+            return Waits.INSIDE
         number, *arguments = (int(word, 0) for word in words[:7])
         if number in _DISK:
-            return True
-        return any(self._is_outside(task, fd) for fd in self._descriptors(task, number, arguments))
+            return Waits.UNDERWAY
+        if any(self._is_outside(task, fd) for fd in self._descriptors(task, number, arguments)):
+            return Waits.UNDERWAY if number in _OUTPUT else Waits.FOR_INPUT
+        return Waits.INSIDE
 
     def _descriptors(self, task: str, number: int, arguments: list[int]) -> list[int]:
-        if number in _BY_FD:
+        if number in _INPUT or number in _OUTPUT:
             return arguments[:1]
         if number in _POLL:
             count = min(arguments[1], _MOST)

@@ -9,8 +9,9 @@ once. Timers (nsbuild.supervisor.answers.timers) wait here without a call. Both 
   its process moves up to it.
 - A process whose own clock has passed a deadline of its own by being read has that fire at its next
   notified call: it could see otherwise that it is overdue.
-- Where nothing has been notified for as long as the timeout, in real time, the earliest fires as
-  well: somebody computes or waits for the outside, and on a bare kernel it would have fired too.
+- If everything waits and somebody for the world outside, the earliest fires when that has been so
+  for as long as the timeout, in real time. And if somebody computes without a single notified call,
+  when as much CPU time has been used: on a bare kernel it would have fired too.
 
 A signal ends a kept call like any other, but is looked for only when everything waits, for the
 kernel tells nobody of it. Nothing here is on the path of calls that do not wait.
@@ -22,21 +23,34 @@ import os
 import select
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from nsbuild.determinism.agenda import Agenda, Due, name_order
+from nsbuild.determinism.clock import NSEC_PER_SEC
 from nsbuild.kernel.process import read_small
 from nsbuild.kernel.timerfd import after, timer
 
-from .idle import BUSY, FREE, IdleProcess
+from .idle import FREE, IDLE, OUTSIDE, IdleProcess, Verdict
 from .listener import Call, Listener
 from .memory import MemoryClosedError
 from .processes import Process
 from .trace import Trace
 
-_QUIET_CHECK = 0.05
-"""How often real time is looked at while there are deadlines (seconds)."""
-_FIRST_RETRY = 0.001
-"""How soon we ask again who runs, at first; each time it takes twice as long."""
+_FIRST_RETRY, _LAST_RETRY = 0.001, 0.05
+"""How soon we ask again who runs, in seconds: at first, and at most; it doubles each time."""
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+class Quiet(NamedTuple):
+    """A time in which the verdict has been `kind` and nothing has been notified.
+
+    `received` is the number of calls before it, `since` when it began: real time for OUTSIDE, CPU
+    time for BUSY, both in seconds.
+    """
+
+    kind: bytes
+    received: int
+    since: float
 
 
 class Deadline:
@@ -44,7 +58,10 @@ class Deadline:
 
     `at` and `wall` are its monotonic and its wall reading then, `since` when it was set in real
     seconds. The wall reading may be beyond it by `patience` before that alone makes it overdue.
+    With `by_wall` it is a reading of the wall clock that has to be reached.
     """
+
+    by_wall = False
 
     def __init__(self, process: Process, duration: int, patience: int = 0) -> None:
         self.process = process
@@ -60,10 +77,18 @@ class Deadline:
         self.since = time.monotonic()
 
     def move_clock(self) -> None:
-        """Let the time of the process be the one at which this was due."""
+        """Let the time of the process be the one at which this is due, if that is still to come."""
         clock = self.process.clock
-        clock.wall = max(clock.wall, self.wall)
-        clock.monotonic = max(clock.monotonic, self.at)
+        left = self.at - clock.monotonic
+        if not self.is_over():
+            clock.sleep(left)
+            if self.by_wall:
+                clock.wall = max(clock.wall, self.wall)
+
+    def is_over(self) -> bool:
+        """Whether its process has passed it by reading its clock."""
+        clock = self.process.clock
+        return clock.monotonic >= self.at or clock.wall >= self.wall + self.patience
 
     def happen(self) -> None:
         """It is due; it has been taken off the agenda."""
@@ -76,8 +101,9 @@ class Deadline:
 class Held(Deadline):
     """A call that is kept waiting.
 
-    `expire` answers it when its time is over and says whether that was taken; `interrupt` ends it
-    for a signal, of which it takes also the blocked ones in `signals`. `changed` tells whether what
+    `expire` answers it when its time is over and says whether that was taken; `come` ends it when
+    what it waits for is there, `interrupt` for a signal, of which it takes also the blocked ones in
+    `signals`. `changed` tells whether what
     it waits for in memory has come. `watch` is an epoll of duplicates, `fds`, of the descriptors
     that it waits for.
     """
@@ -88,6 +114,7 @@ class Held(Deadline):
         super().__init__(process, duration)
         self.call = call
         self.expire = expire
+        self.come: Callable[[], object] = call.resume
         self.interrupt: Callable[[], object] = call.resume
         self.signals = 0
         self.changed: Callable[[], bool] | None = None
@@ -150,8 +177,7 @@ class Waits:
         self._by_tid: dict[int, Held] = {}
         self._timer = -1
         self._retry = _FIRST_RETRY
-        self._received = 0
-        self._quiet_since = 0.0
+        self._quiet: Quiet | None = None
 
     # What the answers ask for.
 
@@ -168,8 +194,6 @@ class Waits:
         process = deadline.process
         self._ordinal += 1
         due = Due(deadline.at, name_order(process.name), self._ordinal)
-        if not len(self._agenda):
-            self._schedule(_QUIET_CHECK)
         self._agenda.enter(deadline, due)
         self.by_process.setdefault(process, []).append(deadline)
         self._ask()
@@ -207,9 +231,8 @@ class Waits:
 
     def called(self, process: Process) -> None:
         """`process`, which has deadlines, has been answered a call of another of its threads."""
-        clock = process.clock
         for deadline in tuple(self.by_process.get(process, ())):
-            if clock.monotonic >= deadline.at or clock.wall >= deadline.wall + deadline.patience:
+            if deadline.is_over():
                 self._fire(deadline)
             elif isinstance(deadline, Held) and _has_changed(deadline):
                 self._resume(deadline)
@@ -219,13 +242,14 @@ class Waits:
     def _fire(self, deadline: Deadline) -> None:
         self._drop(deadline)
         self._retry = _FIRST_RETRY
+        self._quiet = None
         deadline.happen()
         self._record(deadline)
 
     def _resume(self, held: Held) -> None:
-        """What `held` waits for has come: the kernel finds it there."""
+        """What `held` waits for has come."""
         self._drop(held)
-        held.call.resume()
+        held.come()
         self._record(held)
 
     def _interrupt(self, held: Held) -> None:
@@ -255,8 +279,8 @@ class Waits:
 
     def _answered(self) -> None:
         assert self._idle is not None
-        kind, signalled = self._idle.answer()
-        if kind == FREE and len(self._agenda):
+        verdict = self._idle.answer()
+        if verdict.kind == FREE and len(self._agenda):
             if self._resume_changed():
                 self._idle.wake()
                 return
@@ -268,19 +292,31 @@ class Waits:
         first = self._agenda.first()
         if first is None:
             return
-        interrupted = [self._by_tid[tid] for tid in signalled if tid in self._by_tid]
+        interrupted = [self._by_tid[tid] for tid in verdict.signalled if tid in self._by_tid]
         for one in interrupted:
             self._interrupt(one)
-        if not interrupted:
-            if kind == BUSY:
-                self._schedule(self._retry)
-                self._retry = min(2 * self._retry, _QUIET_CHECK)
-                return
-            # Without SCHED_FIFO somebody may have run since, or be waiting for us to receive.
-            if self._listener.received == self._seen and not self._listener.ready():
-                self._fire(first)
-        if len(self._agenda):
+        if interrupted:
             self._ask()
+        elif self._listener.received != self._seen or self._listener.ready():
+            # Somebody has run since, or waits for us to receive.
+            self._quiet = None
+            self._ask()
+        elif verdict.kind == IDLE or self._is_over(first, verdict):
+            self._fire(first)
+            if len(self._agenda):
+                self._ask()
+        else:
+            self._schedule(self._retry)
+            self._retry = min(2 * self._retry, _LAST_RETRY)
+
+    def _is_over(self, first: Deadline, verdict: Verdict) -> bool:
+        """Whether enough real time, or CPU time, has gone by in which nothing was notified."""
+        now = time.monotonic() if verdict.kind == OUTSIDE else verdict.ticks / _TICKS_PER_SECOND
+        quiet = self._quiet
+        if quiet is None or quiet.kind != verdict.kind or quiet.received != self._seen:
+            quiet = self._quiet = Quiet(verdict.kind, self._seen, now)
+        since = max(quiet.since, first.since) if verdict.kind == OUTSIDE else quiet.since
+        return (now - since) * NSEC_PER_SEC >= first.duration
 
     def _resume_changed(self) -> bool:
         changed = [held for held in self._by_tid.values() if _has_changed(held)]
@@ -296,18 +332,8 @@ class Waits:
 
     def _tick(self) -> None:
         os.read(self._timer, 8)
-        first = self._agenda.first()
-        if first is None:
-            return
-        now = time.monotonic()
-        received = self._listener.received
-        if received != self._received:
-            self._received, self._quiet_since = received, now
-        elif (now - max(self._quiet_since, first.since)) * 1e9 >= first.duration:
-            self._fire(first)
         if len(self._agenda):
             self._ask()
-            self._schedule(_QUIET_CHECK)
 
 
 def _has_changed(held: Held) -> bool:

@@ -68,7 +68,7 @@ class Timer(Deadline):
         self.move_clock()
         count = 1
         if self.interval:
-            late = self.process.clock.monotonic - self.at
+            late = max(0, self.process.clock.monotonic - self.at)
             count += late // self.interval
             self.start(self.interval - late % self.interval)
             self._waits.set(self)
