@@ -144,6 +144,7 @@ class Look:
         # What was handed over is good for names below it, but not for reading.
         self._proc = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc_fd)
         self._outside = outside
+        self._known: dict[Task, Waits] = {}
 
     def verdict(self, held: dict[int, int]) -> bytes:
         """The answer to SCAN."""
@@ -156,7 +157,7 @@ class Look:
             task.state == b"S" or (task.state == b"D" and tid in held)
             for tid, task in tasks.items()
         )
-        waits = {self._outside.waits(task.path) for task in tasks.values()} if asleep else set()
+        waits = self._waits(tasks) if asleep else set()
         kind, ticks = IDLE, 0
         if not asleep or Waits.UNDERWAY in waits:
             kind = BUSY
@@ -167,6 +168,15 @@ class Look:
         if kind == BUSY:
             ticks = sum(map(self._ticks, tasks.values()))
         return kind + VERDICT.pack(ticks) + b"".join(map(_NUMBER.pack, signalled))
+
+    def _waits(self, tasks: dict[int, Task]) -> set[Waits]:
+        """What all of them wait for. Who has not run since the last look waits for the same."""
+        known = self._known
+        self._known = {
+            task: known[task] if task in known else self._outside.waits(task.path)
+            for task in tasks.values()
+        }
+        return set(self._known.values())
 
     def _ticks(self, task: Task) -> int:
         """The CPU time of a thread (proc_pid_stat(5), fields 14 and 15)."""

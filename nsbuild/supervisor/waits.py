@@ -23,6 +23,7 @@ import os
 import select
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from nsbuild.determinism.agenda import Agenda, Due, name_order
@@ -331,7 +332,9 @@ class Waits:
         after(self._timer, seconds)
 
     def _tick(self) -> None:
-        os.read(self._timer, 8)
+        # It may have been set again since it was ready.
+        with suppress(BlockingIOError):
+            os.read(self._timer, 8)
         if len(self._agenda):
             self._ask()
 

@@ -15,7 +15,7 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
-enum { PATIENCE = 2, SOON = 1 };
+enum { PATIENCE = 5, SOON = 1 };
 /* As linux/futex.h has them, which musl-gcc does not find. */
 enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, FUTEX_WAIT_BITSET = 9, FUTEX_CLOCK_REALTIME = 256 };
 

@@ -236,7 +236,7 @@ class Wait:
             # For the kernel it would never have slept. And what is left of an absolute time it
             # counts by its own clock.
             held.come = call.answer
-        held.interrupt = lambda: call.fail(errno.EINTR)
+            held.interrupt = lambda: call.fail(errno.EINTR)
         self._waits.hold(held)
 
     def sigtimedwait(self, call: Call, process: Process) -> None:
