@@ -59,10 +59,7 @@ class Deadline:
 
     `at` and `wall` are its monotonic and its wall reading then, `since` when it was set in real
     seconds. The wall reading may be beyond it by `patience` before that alone makes it overdue.
-    With `by_wall` it is a reading of the wall clock that has to be reached.
     """
-
-    by_wall = False
 
     def __init__(self, process: Process, duration: int, patience: int = 0) -> None:
         self.process = process
@@ -83,8 +80,7 @@ class Deadline:
         left = self.at - clock.monotonic
         if not self.is_over():
             clock.sleep(left)
-            if self.by_wall:
-                clock.wall = max(clock.wall, self.wall)
+            clock.wall = max(clock.wall, self.wall)
 
     def is_over(self) -> bool:
         """Whether its process has passed it by reading its clock."""

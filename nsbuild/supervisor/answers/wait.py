@@ -164,7 +164,7 @@ class Wait:
         def expire() -> bool:
             return call.fail(errno.ETIMEDOUT)
 
-        self._hold(call, process, duration, expire, [(fd, events)], None, by_wall=True)
+        self._hold(call, process, duration, expire, [(fd, events)], None)
 
     def _hold(
         self,
@@ -174,14 +174,12 @@ class Wait:
         expire: Callable[[], bool],
         watched: Iterable[Watched],
         mask: int | None,
-        by_wall: bool = False,
     ) -> None:
         """Keep the call until one of `watched` is ready, unless one is or a signal is there.
 
         `mask` are the signals that the call blocks while it waits, None for those of the thread.
         """
         held = Held(call, process, duration, expire)
-        held.by_wall = by_wall
         if mask is not None:
             held.signals = ~mask & _ALL_SIGNALS
             if _has_signal(call, held.signals):
@@ -203,7 +201,6 @@ class Wait:
         """futex(2) with a timeout: FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_LOCK_PI(2)."""
         address, operation, expected, timeout = call.args[:4]
         command = operation & FUTEX_CMD_MASK
-        wall = False
         if command == FUTEX_WAIT:
             duration: int | None = _relative(call, process, timeout)
         else:
@@ -231,7 +228,6 @@ class Wait:
             return
         held = Held(call, process, duration, expire)
         held.changed = changed
-        held.by_wall = wall
         if not locks:
             # For the kernel it would never have slept. And what is left of an absolute time it
             # counts by its own clock.
