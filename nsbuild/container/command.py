@@ -22,7 +22,7 @@ from nsbuild.container.spec import CommandSpec
 from nsbuild.container.terminal import adopt_terminal
 from nsbuild.container.users import User
 from nsbuild.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_OURS
-from nsbuild.kernel.namespaces import ADDR_NO_RANDOMIZE, personality
+from nsbuild.kernel.namespaces import ADDR_NO_RANDOMIZE, STICKY_TIMEOUTS, personality
 from nsbuild.kernel.process import close_on_exec_from
 from nsbuild.kernel.seccomp import Program
 from nsbuild.supervisor.initlink import EVENT_COMMAND, send_event
@@ -70,7 +70,8 @@ def run_command(
         _, hard = resource.getrlimit(number)
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(number, (soft, hard))
-    personality(ADDR_NO_RANDOMIZE)
+    # What select and ppoll write back is how much real time was left.
+    personality(ADDR_NO_RANDOMIZE | STICKY_TIMEOUTS)
     os.umask(UMASK)
     try:
         os.chdir(spec.workdir)

@@ -128,6 +128,7 @@ class Container:
             start,
             users,
             os.fsencode(prepared.spec.root.writable_cwd or ""),
+            prepared.spec.root.network == "host",
         )
         supervisor = Supervisor(prepared.spec.rules, parts, prepared.trace)
         self._handover.taken()

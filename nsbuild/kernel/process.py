@@ -5,7 +5,9 @@ os has pidfd_open and signal has pidfd_send_signal; what they lack is here.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import struct
 
 from .libc import c_int, libc, syscall
 from .x86_64 import NR
@@ -22,6 +24,28 @@ _tgkill.restype = c_int
 def pidfd_getfd(pidfd: int, target: int) -> int:
     """pidfd_getfd(2): our own duplicate of the descriptor `target` of another process."""
     return syscall(NR["pidfd_getfd"], pidfd, target, 0)
+
+
+SI_TIMER = -2
+_SIGINFO = struct.Struct("=iiixxxxiiQ96x")
+"""siginfo_t of a POSIX timer (asm-generic/siginfo.h): signo, errno, code, timer, overrun, value."""
+
+
+def send_timer_signal(
+    pidfd: int, tgid: int, tid: int, number: int, timer: int, overrun: int, value: int
+) -> None:
+    """Signal `number` as from POSIX timer `timer`, to a process or, if `tid` is not 0, a thread.
+
+    pidfd_send_signal(2) and rt_tgsigqueueinfo(2) let us say SI_TIMER, because that is negative.
+    Raises OSError.
+    """
+    info = _SIGINFO.pack(number, 0, SI_TIMER, timer, overrun, value)
+    buffer = ctypes.create_string_buffer(info, _SIGINFO.size)
+    address = ctypes.addressof(buffer)
+    if tid:
+        syscall(NR["rt_tgsigqueueinfo"], tgid, tid, number, address)
+    else:
+        syscall(NR["pidfd_send_signal"], pidfd, number, address, 0)
 
 
 def is_thread_of(tgid: int, tid: int) -> bool:

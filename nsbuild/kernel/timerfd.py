@@ -21,10 +21,21 @@ _timerfd_settime.argtypes = [c_int, c_int, c_void_p, c_void_p]
 _timerfd_settime.restype = c_int
 
 
+def timer() -> int:
+    """A descriptor that becomes readable when `after` says; read 8 bytes to reset it."""
+    return check(_timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timerfd_create")
+
+
+def after(fd: int, seconds: float, interval: float = 0) -> None:
+    """Let `fd` become readable after `seconds`, and then every `interval` seconds if not 0."""
+    first = divmod(int(seconds * 1_000_000_000), 1_000_000_000)
+    again = divmod(int(interval * 1_000_000_000), 1_000_000_000)
+    value = ctypes.create_string_buffer(struct.pack("=4q", *again, *first))
+    check(_timerfd_settime(fd, 0, ctypes.addressof(value), None), "timerfd_settime")
+
+
 def every(seconds: float) -> int:
     """A descriptor that becomes readable every `seconds`; read 8 bytes to reset it."""
-    fd = check(_timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timerfd_create")
-    whole, fraction = divmod(int(seconds * 1_000_000_000), 1_000_000_000)
-    value = ctypes.create_string_buffer(struct.pack("=4q", whole, fraction, whole, fraction))
-    check(_timerfd_settime(fd, 0, ctypes.addressof(value), None), "timerfd_settime")
+    fd = timer()
+    after(fd, seconds, seconds)
     return fd

@@ -39,6 +39,8 @@ class ExecHook:
         self._patch = patch
         self._go = GoCounters()
         self._renews = hotcalls.available()
+        self.fresh = False
+        """Whether the last image was one."""
 
     def run(self, call: Call, process: Process) -> bool:
         """Make a fresh image deterministic, then let the call go on; False if that is impossible.
@@ -48,6 +50,7 @@ class ExecHook:
 
         An image that has our vDSO already is not fresh: the program only sets its FS again.
         """
+        self.fresh = False
         # An exec may have made a new address space since we last looked.
         memory = process.memory
         memory.forget()
@@ -65,6 +68,7 @@ class ExecHook:
                     process.stream.advance(AT_RANDOM_SIZE)
                 else:
                     process.exec_hook_pending = True
+                self.fresh = True
                 return True
         try:
             auxv = auxiliary_vector(call.tid)
@@ -93,6 +97,7 @@ class ExecHook:
             self._ask_kernel(call, process)
         taken = call.resume()
         process.exec_hook_pending = fresh and not taken
+        self.fresh = fresh
         if fresh and taken and random:
             process.stream.advance(AT_RANDOM_SIZE)
         return True

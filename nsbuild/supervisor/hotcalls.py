@@ -88,7 +88,8 @@ def renew(call: Call, patch: Patch, random: bytes) -> tuple[int, int, int] | Non
     """Give a fresh program its vDSO and its AT_RANDOM bytes, as ExecHook.run does.
 
     Returns its open memory, the address of its program headers if it may be one of Go's, else 0,
-    and whether it has the C++ library; None, with nothing done, if the program is not fresh or in any way unusual.
+    and whether it has the C++ library; None, with nothing done, if the program is not fresh or in
+    any way unusual.
     """
     offset, code, mark = patch.offset, patch.code, len(patch.mark)
     return extension.renew(call.listener.fd, call.id, call.tid, offset, code, mark, random)

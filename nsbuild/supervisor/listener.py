@@ -10,6 +10,7 @@ before it says so, because an aborted call is made again.
 from __future__ import annotations
 
 import errno
+import select
 from collections.abc import Callable
 from fcntl import ioctl
 from typing import TYPE_CHECKING
@@ -131,6 +132,12 @@ class Listener:
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOTTY):
                 raise
+
+    def ready(self) -> bool:
+        """Whether a call waits to be received."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        return any(events & select.POLLIN for _, events in poll.poll(0))
 
     def receive(self) -> Call | None:
         """The next call, or None where there is none after all. Only after a poll said so."""

@@ -35,6 +35,8 @@ from .answers.random import Random, RandomDevice
 from .answers.sockets import Sockets
 from .answers.stat import Stat
 from .answers.time import Time
+from .answers.timers import Timers
+from .answers.wait import Wait
 from .answers.write import Write
 from .births import RETRY_MILLISECONDS, Births
 from .devices import Devices
@@ -42,15 +44,18 @@ from .exechook import ExecHook
 from .filetimes import FileTimes
 from .fusefile import Content, FuseFile, Unmounted
 from .hotcalls import Keeper
+from .idle import IdleProcess
 from .initlink import EVENT_EXIT, InitGone, InitLink, receive_event
 from .initpriority import InitPriority
 from .listener import Call, Listener
 from .memory import MemoryClosedError
+from .outside import Outside, inherited_from
 from .places import Places
 from .processes import Process, ProcessTable
 from .spin import CHECK_SECONDS, SpinGuard
 from .trace import Trace
 from .vdso import Patch
+from .waits import Waits
 
 
 class Rules(NamedTuple):
@@ -85,6 +90,8 @@ class Parts(NamedTuple):
     """The inode of the container's user namespace."""
     workdir: bytes
     """The mount point that counts as the working directory; empty for none."""
+    network: bool
+    """Whether the container has the host's network, and so peers who take their time."""
 
 
 _EVENTS = 8
@@ -148,12 +155,15 @@ class Supervisor:
         devices = Devices(parts.workdir)
         served = {os.fsencode(SERVED[name].path): SERVED[name].shown for name in parts.fuse}
         self.times = FileTimes(devices, served, parts.start, rules.rates.epoch)
-        self.handlers = self._collect_handlers(rules)
-        self.keeper = self._make_keeper()
         self.sources: dict[int, Callable[[], None]] = {
             parts.events.fileno(): self._init_event,
             parts.front.fileno(): self._front_event,
         }
+        self.waits = Waits(self.listener, self.epoll, self.sources, trace, self._make_idle)
+        self.timers = Timers(self.waits)
+        self.handlers = self._collect_handlers(rules)
+        self.keeper = self._make_keeper()
+        self.table.ending = self._ending
         self._add_devices()
         if parts.spin is not None:
             self._watch_spinners(parts.spin)
@@ -165,8 +175,11 @@ class Supervisor:
         write = Write(places, self.times)
         proc = ProcSelf(places, self.times, self.table.by_vpid.get, write.open)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
+        wait = Wait(self.waits)
         return {
-            **Time(self.table.by_vpid.get, self._give_way).handlers(),
+            **Time(self.table.by_vpid.get, wait.sleep).handlers(),
+            **wait.handlers(),
+            **self.timers.handlers(),
             **Random().handlers(),
             **Sockets().handlers(),
             **machine.handlers(),
@@ -191,15 +204,20 @@ class Supervisor:
         fds = self.listener.fd, self.epoll.fileno()
         hot = hotcalls.make_hot(*fds, ONLY_BY_US, self.backlog is None, self.times)
         self.listener.hot = hot
-        ended = self.births.ended
-
-        def ending(process: Process) -> None:
-            hot.forget(process.pid)
-            ended(process)
-
-        self.table.ending = ending
         spin = self.parts.spin
         return Keeper(hot, self.births, self.times, () if spin is None else spin.back)
+
+    def _make_idle(self) -> IdleProcess:
+        parts = self.parts
+        outside = Outside(parts.proc_fd, inherited_from((0, 1, 2)), parts.network)
+        return IdleProcess(parts.proc_fd, outside, parts.spin.priority - 1 if parts.spin else 0)
+
+    def _ending(self, process: Process) -> None:
+        if self.keeper is not None:
+            self.keeper.hot.forget(process.pid)
+        self.waits.forget(process)
+        self.timers.forget(process)
+        self.births.ended(process)
 
     def _add_devices(self) -> None:
         for name, fd in self.parts.fuse.items():
@@ -357,10 +375,12 @@ class Supervisor:
                 "its memory cannot be changed, so its clock would be real; "
                 "make its file readable, or run as root",
             )
-        if self.keeper is not None:
-            self.keeper.answered(call.tid, process)
         if self.trace.enabled:
             self.trace.call(process.name, process.vpid, call)
+        if process in self.waits.by_process:
+            self.waits.called(process)
+        if self.keeper is not None:
+            self.keeper.answered(call.tid, process)
 
     def _exit_group(self, call: Call, _process: Process) -> None:
         """Receive whatever waits before the end of the process makes SIGCHLD.
@@ -378,6 +398,9 @@ class Supervisor:
                 self.parts.spin.executed(call.tid)
             if not self.exec_hook.run(call, process):
                 raise MemoryClosedError
+            if self.exec_hook.fresh:
+                self.waits.forget_calls(process)
+                self.timers.executed(process)
         else:
             call.resume()
 
@@ -445,11 +468,6 @@ class Supervisor:
                     self.keeper.hot.forget(tid)
 
         self.sources[timer] = tick
-
-    def _give_way(self) -> None:
-        """Somebody sleeps: whoever has stepped back for it goes before it."""
-        if self.parts.spin is not None:
-            self.parts.spin.release()
 
     def _stepped_back(self, tid: int) -> None:
         """Record that the spinning thread `tid` lets the others go first; 0 if none does."""

@@ -5,10 +5,10 @@ repeat, and what would hang a program that spins on memory until another one of 
 done its part. So after `bound` seconds of CPU time in which nothing was notified, with others ready
 to run, the spinner steps back: it runs only while no other can, and the trace says so. To put it at
 the tail of the queue would not do: the others would lose the CPU to it again at each call that they
-have answered. It comes forward at its next notified call, when another one sleeps, and after a
-while in any case, about as long as it takes the spinners to step back again, since the others may
-be waiting for one by asking again and again. CPU time rather than real time, because it does not
-depend on what else the host does.
+have answered. It comes forward at its next notified call, and after a while in any case, about as
+long as it takes the spinners to step back again, since the others may be waiting for one by asking
+again and again. CPU time rather than real time, because it does not depend on what else the host
+does.
 
 Who spins is found out in /proc by a process of its own, an ordinary task on any CPU: looking a
 dying process up can loop on what a preempted thread of the guest holds (see initpriority), and must
@@ -18,9 +18,9 @@ therefore never happen above the guest.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
+from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 import prctl
@@ -31,17 +31,23 @@ from nsbuild.kernel.sched import set_fifo
 CHECK_SECONDS = 1.0
 """How long nothing must have happened before anybody looks."""
 
+STEP_BACK = 2
+"""How far below the others a spinner runs: between them lies the idle process."""
+
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _LIMIT = 1 << 16
+_ENDED = (b"Z", b"X")
+_LAST_LOOKS, _LAST_LOOK_SECONDS = 100, 0.1
 _MOST_TASKS = 1000
-"""How many runnable tasks one answer names; the others have used less CPU time."""
+"""How many threads one answer names; the others have used less CPU time."""
 
 
 class Task(NamedTuple):
-    """A thread of the container that can run: the CPU ticks it has used, its number outside."""
+    """A thread of the container: the CPU ticks it has used, its number outside, if it can run."""
 
     ticks: int
     tid: int
+    ready: bool
 
 
 class SpinGuard:
@@ -96,26 +102,26 @@ class SpinGuard:
             # Who spun when the watcher looked may be forking by now.
             return 0
         numbers = [int(word) for word in words]
-        tasks = [Task(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]
+        triples = zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+        tasks = [Task(ticks, tid, bool(ready)) for ticks, tid, ready in triples]
         used = [
-            Task(task.ticks - self._since.setdefault(task.tid, task.ticks), task.tid)
-            for task in tasks
+            (task.ticks - self._since.setdefault(task.tid, task.ticks), task.tid) for task in tasks
         ]
-        if not used or max(used).ticks < self._bound:
+        ticks, spinner = max(used, default=(0, 0))
+        if ticks < self._bound or not spinner:
             return 0
-        spinner = max(used).tid
         # Who is lowered goes to the head of the queue below, and who is raised to the tail of the
         # one above (sched_setscheduler in kernel/sched/syscalls.c): spinners take turns.
-        if not set_fifo(spinner, self.priority - 2):
+        if not set_fifo(spinner, self.priority - STEP_BACK - 1):
             return 0
         self.back.add(spinner)
         self._ever = True
         self._stepped = time.monotonic()
-        set_fifo(spinner, self.priority - 1)
+        set_fifo(spinner, self.priority - STEP_BACK)
         self._since = {task.tid: task.ticks for task in tasks}
         # A lone spinner steps back as well, because a dying thread that waits for the CPU shows
         # nowhere; but then nothing is known to have changed.
-        return spinner if len(tasks) > 1 else 0
+        return spinner if any(task.ready for task in tasks if task.tid != spinner) else 0
 
     def called(self, tid: int) -> None:
         """Thread `tid` makes a call: if it had stepped back, it is no spinner now."""
@@ -137,18 +143,41 @@ class SpinGuard:
 
 
 def _watch(requests: socket.socket, namespace: int) -> NoReturn:
-    """The watcher: answers each message with the container's runnable tasks, until the end."""
-    prctl.set_pdeathsig(signal.SIGKILL)
+    """The watcher: answers each message with the container's threads, until the end."""
     prctl.set_name("nsbuild-watch")
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     while requests.recv(1):
-        text = " ".join(f"{task.ticks} {task.tid}" for task in _runnable(namespace))
+        text = " ".join(
+            f"{task.ticks} {task.tid} {int(task.ready)}" for task in _tasks(namespace)[:_MOST_TASKS]
+        )
         requests.send(text.encode() or b" ")
+    _let_die(namespace)
     os._exit(0)
 
 
-def _runnable(namespace: int) -> list[Task]:
+def _let_die(namespace: int) -> None:
+    """The supervisor is gone, and the kernel kills the container.
+
+    If a spinner is in the way of that (one reaps a child whose entries of /proc a thread that
+    cannot run has begun to drop), nobody else is left to make it step back, and it would keep the
+    CPU for ever.
+    """
+    for _ in range(_LAST_LOOKS):
+        tasks = _tasks(namespace)
+        if not tasks:
+            return
+        for task in tasks:
+            with suppress(OSError):
+                os.sched_setscheduler(task.tid, os.SCHED_OTHER, os.sched_param(0))
+        time.sleep(_LAST_LOOK_SECONDS)
+
+
+def _tasks(namespace: int) -> list[Task]:
+    """The container's threads, those that have used most CPU time first.
+
+    Also those that sleep by their state: a thread can spin in the kernel on its way to sleep.
+    """
     tasks = []
     for pid in filter(str.isdigit, os.listdir(".")):
         try:
@@ -157,8 +186,9 @@ def _runnable(namespace: int) -> list[Task]:
             for tid in os.listdir(f"{pid}/task"):
                 # The command name in field 2 may hold anything; the last ) ends it.
                 stat = read_small(f"{pid}/task/{tid}/stat").rpartition(b")")[2].split()
-                if stat[0] == b"R":
-                    tasks.append(Task(int(stat[11]) + int(stat[12]), int(tid)))
+                if stat[0] not in _ENDED:
+                    ticks = int(stat[11]) + int(stat[12])
+                    tasks.append(Task(ticks, int(tid), stat[0] == b"R"))
         except OSError:
             continue
-    return sorted(tasks, reverse=True)[:_MOST_TASKS]
+    return sorted(tasks, reverse=True)

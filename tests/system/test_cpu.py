@@ -141,7 +141,7 @@ def test_who_is_given_a_descriptor_need_not_wait_for_a_spinner(root: Runner) -> 
     assert seen.lines == ["True"]
 
 
-def test_a_spinner_steps_back_until_it_calls_or_another_sleeps() -> None:
+def test_a_spinner_steps_back_until_it_calls_or_for_a_while() -> None:
     """Of a watcher that says what it is told to."""
     sleeper = subprocess.Popen(["sleep", "600"])
     try:
@@ -160,14 +160,14 @@ def test_a_spinner_steps_back_until_it_calls_or_another_sleeps() -> None:
             guard = SpinGuard(0, 1.0, 10, watcher)
             for ticks, received, stepped in ((0, 5, 0), (200, 6, 0), (200, 5, sleeper.pid)):
                 guard.quiet(5)
-                answer.send(b"%d %d 0 1" % (ticks, sleeper.pid))
+                answer.send(b"%d %d 0 0 1 1" % (ticks, sleeper.pid))
                 assert guard.judge(received) == stepped
-            assert priority() == 9
+            assert priority() == 8
             guard.called(sleeper.pid)
             assert priority() == 10
-            answer.send(b"400 %d 0 1" % sleeper.pid)
+            answer.send(b"400 %d 0 0 1 1" % sleeper.pid)
             assert guard.judge(5) == sleeper.pid
-            assert priority() == 9
+            assert priority() == 8
             guard.release()
             assert priority() == 10
             assert not guard.back

@@ -187,9 +187,9 @@ def test_every_call_of_the_default_profile(shipped: dict[str, Any], default: byt
             for name in item["names"]:
                 assert name not in plain, f"{name} has two rules"
                 plain[name] = action_of(item)
-    # No open for writing: its flags fit several conditions.
-    args = (0xFFFFFFFF, 0xFFFFFC3C, 0xFFFFFC3C)
-    assert {name: run(default, number(name), args).action for name in plain} == plain
+    # No open for writing; calls that wait with a timeout; no sendto with an address.
+    args = {name: (~0 % 2**32, 0xFFFFFC3C, 0x7FFFFC3C, 1, name != "sendto") for name in plain}
+    assert {name: run(default, number(name), args[name]).action for name in plain} == plain
 
 
 def test_the_default_profile_decides_about_every_call(shipped: dict[str, Any]) -> None:

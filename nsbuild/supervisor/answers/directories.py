@@ -9,7 +9,6 @@ shows after the next rewind, as POSIX allows.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -20,9 +19,9 @@ from typing import NamedTuple
 
 from nsbuild.determinism.files import File, file_number
 from nsbuild.kernel.files import AT_SYMLINK_NOFOLLOW
-from nsbuild.kernel.process import PIDFD_THREAD, pidfd_getfd
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
+from nsbuild.supervisor.borrow import borrow
 from nsbuild.supervisor.filetimes import FileTimes, path_of_fd
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.processes import Process
@@ -87,7 +86,7 @@ class Directories:
         if self._times.pending:
             self._times.settle(call.tid)
         try:
-            fd = _borrow(call.tid, process, signed32(call.args[0]))
+            fd = borrow(call.tid, process, signed32(call.args[0]))
         except OSError as error:
             call.fail(errno.EBADF if error.errno == errno.ESRCH else error.errno or errno.EBADF)
             return
@@ -214,21 +213,6 @@ class Directories:
         if not position and itself is not None and len(parts) == len(listing.names):
             self._whole[itself] = Whole(itself.version, itself.changed, pack, listing, data)
         return data, len(listing.names)
-
-
-def _borrow(tid: int, process: Process, number: int) -> int:
-    """Our own descriptor of the caller's open file description; raises OSError."""
-    if number < 0:
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    if tid != process.pid:
-        # A thread may have descriptors of its own (CLONE_FILES unshared); Linux >= 6.9 tells.
-        with contextlib.suppress(OSError):
-            thread = os.pidfd_open(tid, PIDFD_THREAD)
-            try:
-                return pidfd_getfd(thread, number)
-            finally:
-                os.close(thread)
-    return pidfd_getfd(process.pidfd, number)
 
 
 def _whole_entries(data: bytes, size: int) -> tuple[bytes, int]:

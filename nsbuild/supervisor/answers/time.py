@@ -85,17 +85,19 @@ MEMORY_TOTAL = 4 << 30
 MEMORY_FREE = 3 << 30
 
 
+Sleep = Callable[[Call, Process, int, int], None]
+"""(call, process, nanoseconds, where the rest goes that a signal leaves)."""
+
+
 class Time:
     """Answers for the time calls.
 
-    `process_of_pid` finds the process of a CPU clock; `give_way` is called before one sleeps.
+    `process_of_pid` finds the process of a CPU clock; `sleep` keeps a call that sleeps.
     """
 
-    def __init__(
-        self, process_of_pid: Callable[[int], Process | None], give_way: Callable[[], None]
-    ) -> None:
+    def __init__(self, process_of_pid: Callable[[int], Process | None], sleep: Sleep) -> None:
         self.process_of_pid = process_of_pid
-        self._give_way = give_way
+        self._keep = sleep
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
@@ -283,10 +285,10 @@ class Time:
             process.clock.wall = wall
 
     def nanosleep(self, call: Call, process: Process) -> None:
-        """nanosleep(2): the clock moves, the call returns."""
+        """nanosleep(2)."""
         duration = self._interval(call, process, call.args[0])
         if duration is not None:
-            self._sleep(call, process, duration)
+            self._sleep(call, process, duration, call.args[1])
 
     def clock_nanosleep(self, call: Call, process: Process) -> None:
         """clock_nanosleep(2), relative and absolute."""
@@ -311,7 +313,8 @@ class Time:
                 clock = process.clock
                 now = clock.wall if which in WALL_CLOCKS else clock.monotonic
             duration = max(0, duration - now)
-        self._sleep(call, process, duration)
+        # The kernel tells no rest of an absolute time.
+        self._sleep(call, process, duration, 0 if flags & TIMER_ABSTIME else call.args[3])
 
     def _can_sleep_on(self, which: int, process: Process) -> bool:
         """Whether a CPU clock can wake `process`: not that of the thread that would sleep on it."""
@@ -330,17 +333,13 @@ class Time:
             return None
         return min(int(seconds) * NSEC_PER_SEC + int(nanoseconds), LATEST)
 
-    def _sleep(self, call: Call, process: Process, duration: int) -> None:
+    def _sleep(self, call: Call, process: Process, duration: int, rest: int) -> None:
         # Whoever sleeps to the end of time waits for a signal (`sleep infinity`, gnulib's test of
         # nanosleep). There would be no later time for anything that is done afterwards.
         if process.clock.wall + duration >= LATEST:
             call.resume()
-            return
-        # Being woken by the answer puts the caller behind all others that can run: it has yielded.
-        self._give_way()
-        call.said = duration
-        if call.answer():
-            process.clock.sleep(duration)
+        else:
+            self._keep(call, process, duration, rest)
 
 
 def _timex(modes: int, wall: int) -> bytes:

@@ -1,0 +1,327 @@
+"""Calls that wait with a timeout: poll, select and epoll, futex, sigtimedwait, mq_timed*, sleeping.
+
+The profile notifies them only with a timeout that is neither zero nor endless. What has come
+already is left to the kernel, which sees it as well; else the call is kept (see
+nsbuild.supervisor.waits). The kernel's own time limit never counts then, since it only gets to do
+the call once that cannot wait.
+
+Not here, since nothing tells us when what they wait for has come: semtimedop(2), io_getevents(2),
+and blocking calls on a socket with SO_RCVTIMEO or SO_SNDTIMEO. docs/waiting.md lists them.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import struct
+from collections.abc import Callable, Iterable
+
+from nsbuild.determinism.clock import LATEST, NSEC_PER_SEC, Clock
+from nsbuild.kernel.process import read_small
+from nsbuild.kernel.x86_64 import NR
+from nsbuild.supervisor.answers import Handler, signed32
+from nsbuild.supervisor.borrow import borrow
+from nsbuild.supervisor.idle import pending, status_fields
+from nsbuild.supervisor.listener import Call
+from nsbuild.supervisor.processes import Process
+from nsbuild.supervisor.waits import Held, Waits
+
+TIMESPEC = struct.Struct("=qq")
+_POLLFD = struct.Struct("=ihH")
+_MASK = struct.Struct("=Q")
+_SIGMASK_ARGUMENT = struct.Struct("=QQ")
+"""The sixth argument of pselect6: address and size of a signal mask."""
+_WORD = struct.Struct("=I")
+
+_MOST_FDS = 4096
+"""Who waits for more descriptors waits for real: each costs us one as well."""
+
+POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP = 1, 2, 4, 8, 16
+_FOR_READING = 0x40 | 0x80 | POLLIN | POLLHUP | POLLERR
+_FOR_WRITING = 0x100 | 0x200 | POLLOUT | POLLERR
+"""What select(2) takes for readable and for writable, as linux/poll.h has it (fs/select.c)."""
+
+FUTEX_CMD_MASK = 0x7F
+FUTEX_CLOCK_REALTIME = 256
+FUTEX_WAIT, FUTEX_LOCK_PI, FUTEX_WAIT_BITSET, FUTEX_LOCK_PI2 = 0, 6, 9, 13
+FUTEX_TID_MASK = 0x3FFFFFFF
+_ALL_SIGNALS = (1 << 64) - 1
+
+Watched = tuple[int, int]
+"""A descriptor of the guest's and the events of linux/poll.h that it is watched for."""
+
+
+class Wait:
+    """Answers for calls that wait."""
+
+    def __init__(self, waits: Waits) -> None:
+        self._waits = waits
+
+    def handlers(self) -> dict[int, Handler]:
+        """See nsbuild.supervisor.answers."""
+        return {
+            NR["poll"]: self.poll,
+            NR["ppoll"]: self.poll,
+            NR["select"]: self.select,
+            NR["pselect6"]: self.select,
+            NR["epoll_wait"]: self.epoll,
+            NR["epoll_pwait"]: self.epoll,
+            NR["epoll_pwait2"]: self.epoll,
+            NR["futex"]: self.futex,
+            NR["rt_sigtimedwait"]: self.sigtimedwait,
+            NR["mq_timedsend"]: self.mq_timed,
+            NR["mq_timedreceive"]: self.mq_timed,
+        }
+
+    # Descriptors.
+
+    def poll(self, call: Call, process: Process) -> None:
+        """poll(2), ppoll(2)."""
+        array, count, timeout = call.args[:3]
+        if call.nr == NR["poll"]:
+            duration = max(0, signed32(timeout)) * 1_000_000
+            mask = None
+        else:
+            duration = _relative(call, process, timeout)
+            mask = _read_mask(call, process, call.args[3])
+        size = count * _POLLFD.size
+        data = process.memory.read(call, array, size) if 0 < count <= _MOST_FDS else b""
+        if duration <= 0 or len(data) < size or count > _MOST_FDS:
+            call.resume()
+            return
+        entries = list(_POLLFD.iter_unpack(data))
+        watched = [(fd, events | POLLERR | POLLHUP) for fd, events, _ in entries if fd >= 0]
+        nothing = b"".join(_POLLFD.pack(fd, events & 0xFFFF, 0) for fd, events, _ in entries)
+
+        def expire() -> bool:
+            if data != nothing:
+                process.memory.write(call, array, nothing)
+            return call.answer(0)
+
+        self._hold(call, process, duration, expire, watched, mask)
+
+    def select(self, call: Call, process: Process) -> None:
+        """select(2), pselect6(2)."""
+        count, *sets, timeout = call.args[:5]
+        count = signed32(count)
+        mask = None
+        if call.nr == NR["select"]:
+            duration = _relative(call, process, timeout, 1000)
+        else:
+            duration = _relative(call, process, timeout)
+            pair = process.memory.read(call, call.args[5], 16) if call.args[5] else b""
+            if len(pair) == _SIGMASK_ARGUMENT.size:
+                mask = _read_mask(call, process, _SIGMASK_ARGUMENT.unpack(pair)[0])
+        if duration <= 0 or not 0 <= count <= _MOST_FDS:
+            call.resume()
+            return
+        size = (count + 63) // 64 * 8
+        watched: list[Watched] = []
+        for address, events in zip(sets, (_FOR_READING, _FOR_WRITING, POLLPRI), strict=True):
+            if address and size:
+                data = process.memory.read(call, address, size)
+                if len(data) < size:
+                    call.resume()
+                    return
+                bits = int.from_bytes(data, "little") & (1 << count) - 1
+                watched.extend((fd, events) for fd in range(count) if bits >> fd & 1)
+
+        def expire() -> bool:
+            for address in (*sets, timeout):
+                if address and (size or address == timeout):
+                    zeroes = bytes(16 if address == timeout else size)
+                    process.memory.write(call, address, zeroes)
+            return call.answer(0)
+
+        self._hold(call, process, duration, expire, watched, mask)
+
+    def epoll(self, call: Call, process: Process) -> None:
+        """epoll_wait(2), epoll_pwait(2), epoll_pwait2(2)."""
+        fd, timeout = signed32(call.args[0]), call.args[3]
+        mask = None
+        if call.nr == NR["epoll_pwait2"]:
+            duration = _relative(call, process, timeout)
+        else:
+            duration = max(0, signed32(timeout)) * 1_000_000
+        if call.nr != NR["epoll_wait"]:
+            mask = _read_mask(call, process, call.args[4])
+        if duration <= 0 or signed32(call.args[2]) <= 0 or not _is_epoll(call.tid, fd):
+            call.resume()
+            return
+        self._hold(call, process, duration, lambda: call.answer(0), [(fd, POLLIN)], mask)
+
+    def mq_timed(self, call: Call, process: Process) -> None:
+        """mq_timedsend(2), mq_timedreceive(2): absolute, by the wall clock."""
+        fd = signed32(call.args[0])
+        duration = _until(call, process, call.args[4], wall=True)
+        if duration is None:
+            call.resume()
+            return
+        events = POLLOUT if call.nr == NR["mq_timedsend"] else POLLIN
+
+        def expire() -> bool:
+            return call.fail(errno.ETIMEDOUT)
+
+        self._hold(call, process, duration, expire, [(fd, events)], None)
+
+    def _hold(
+        self,
+        call: Call,
+        process: Process,
+        duration: int,
+        expire: Callable[[], bool],
+        watched: Iterable[Watched],
+        mask: int | None,
+    ) -> None:
+        """Keep the call until one of `watched` is ready, unless one is or a signal is there.
+
+        `mask` are the signals that the call blocks while it waits, None for those of the thread.
+        """
+        held = Held(call, process, duration, expire)
+        if mask is not None:
+            held.signals = ~mask & _ALL_SIGNALS
+            if _has_signal(call, held.signals):
+                call.resume()
+                return
+        try:
+            ready = _watch(held, watched)
+        except OSError:
+            ready = True
+        if ready:
+            held.close()
+            call.resume()
+            return
+        self._waits.hold(held)
+
+    # Memory and signals.
+
+    def futex(self, call: Call, process: Process) -> None:
+        """futex(2) with a timeout: FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_LOCK_PI(2)."""
+        address, operation, expected, timeout = call.args[:4]
+        command = operation & FUTEX_CMD_MASK
+        if command == FUTEX_WAIT:
+            duration: int | None = _relative(call, process, timeout)
+        else:
+            wall = command == FUTEX_LOCK_PI or bool(operation & FUTEX_CLOCK_REALTIME)
+            duration = _until(call, process, timeout, wall)
+        locks = command in (FUTEX_LOCK_PI, FUTEX_LOCK_PI2)
+        read = process.memory.read
+
+        def changed() -> bool:
+            data = read(call, address, _WORD.size)
+            if len(data) < _WORD.size:
+                return True
+            (value,) = _WORD.unpack(data)
+            return not value & FUTEX_TID_MASK if locks else value != expected & 0xFFFFFFFF
+
+        if duration is None or duration < 0 or changed():
+            call.resume()
+            return
+
+        def expire() -> bool:
+            return call.fail(errno.ETIMEDOUT)
+
+        if not duration:
+            expire()
+            return
+        held = Held(call, process, duration, expire)
+        held.changed = changed
+        if not locks:
+            # For the kernel it would never have slept. And what is left of an absolute time it
+            # counts by its own clock.
+            held.come = call.answer
+            held.interrupt = lambda: call.fail(errno.EINTR)
+        self._waits.hold(held)
+
+    def sigtimedwait(self, call: Call, process: Process) -> None:
+        """rt_sigtimedwait(2)."""
+        mask = _read_mask(call, process, call.args[0])
+        duration = _relative(call, process, call.args[2])
+        if mask is None or duration <= 0 or _has_signal(call, mask):
+            call.resume()
+            return
+        held = Held(call, process, duration, lambda: call.fail(errno.EAGAIN))
+        held.signals = mask
+        self._waits.hold(held)
+
+    def sleep(self, call: Call, process: Process, duration: int, rest: int) -> None:
+        """nanosleep(2) and clock_nanosleep(2), whose `rest` a signal fills in; 0 for none."""
+
+        if not duration:
+            call.answer()
+            return
+
+        def interrupt() -> None:
+            if rest:
+                process.memory.write(call, rest, TIMESPEC.pack(*divmod(duration, NSEC_PER_SEC)))
+            call.fail(errno.EINTR)
+
+        held = Held(call, process, duration, lambda: call.answer(0))
+        held.interrupt = interrupt
+        call.said = duration
+        self._waits.hold(held)
+
+
+def _watch(held: Held, watched: Iterable[Watched]) -> bool:
+    """Watch our own duplicates; True where one is ready. Raises OSError for bad descriptors."""
+    call, process = held.call, held.process
+    watch = held.watch = select.epoll()
+    for number, events in watched:
+        fd = borrow(call.tid, process, number)
+        held.fds.append(fd)
+        if call.nr in _MQ and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK:
+            return True
+        # Files that cannot be watched are always ready: EPERM.
+        watch.register(fd, events)
+    return bool(watch.poll(0, 1))
+
+
+_MQ = (NR["mq_timedsend"], NR["mq_timedreceive"])
+
+
+def _is_epoll(tid: int, fd: int) -> bool:
+    try:
+        return os.readlink(b"%d/fd/%d" % (tid, fd)) == b"anon_inode:[eventpoll]"
+    except OSError:
+        return False
+
+
+def _read_mask(call: Call, process: Process, address: int) -> int | None:
+    """The signal mask at `address`; None where there is none."""
+    data = process.memory.read(call, address, _MASK.size) if address else b""
+    return int(_MASK.unpack(data)[0]) if len(data) == _MASK.size else None
+
+
+def _has_signal(call: Call, wanted: int) -> bool:
+    """Whether a signal is there already that the call is about to take."""
+    try:
+        return bool(pending(status_fields(read_small(f"{call.tid}/status"))) & wanted)
+    except OSError:
+        return True
+
+
+def _relative(call: Call, process: Process, address: int, unit: int = 1) -> int:
+    """The struct timespec at `address`, or timeval with a `unit` of 1000, in nanoseconds.
+
+    -1 for one that the kernel will refuse.
+    """
+    data = process.memory.read(call, address, TIMESPEC.size)
+    if len(data) < TIMESPEC.size:
+        return -1
+    seconds, fraction = TIMESPEC.unpack(data)
+    if seconds < 0 or fraction < 0 or (unit == 1 and fraction >= NSEC_PER_SEC):
+        return -1
+    return min(int(seconds) * NSEC_PER_SEC + int(fraction) * unit, LATEST)
+
+
+def _until(call: Call, process: Process, address: int, wall: bool) -> int | None:
+    """How long it is until the absolute time at `address`; None if the kernel will refuse it."""
+    when = _relative(call, process, address)
+    return None if when < 0 else remaining(process.clock, when, wall)
+
+
+def remaining(clock: Clock, when: int, wall: bool) -> int:
+    """Nanoseconds from now until `when`, by the wall or the monotonic clock; 0 if it is over."""
+    return max(0, when - (clock.wall if wall else clock.monotonic))

@@ -1,0 +1,230 @@
+"""Idleness: does anything in the container run, or could it by itself?
+
+A process of our own finds out. Under SCHED_FIFO it waits one step below the guest on the guest's
+CPU, and so gets to run exactly when all of the guest waits: then it says so ("free"), is told which
+threads the supervisor keeps waiting, looks at what the others wait for, and gives its verdict. It
+looks twice: if all threads were asleep both times, and none has run in between, there was a moment
+at which all slept. That holds without SCHED_FIFO as well, where it may run at any time.
+
+It must not be the supervisor that looks, and nobody looks under SCHED_FIFO: who drops entries of
+/proc keeps others from dropping theirs, and those spin until it is done. Above the guest we would
+spin for ever for a dying thread, and below it a dying thread for us (see
+nsbuild.supervisor.initpriority); an ordinary task always gets some of a CPU.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+from contextlib import suppress
+from typing import NamedTuple, NoReturn
+
+import prctl
+
+from nsbuild.kernel.process import read_small
+
+from .outside import Outside, Waits
+
+FREE = b"f"
+WAKE = b"w"
+SCAN = b"s"
+"""Followed by HELD for each thread held."""
+IDLE = b"i"
+OUTSIDE = b"o"
+"""All wait, but one of them for input from the world outside."""
+BUSY = b"b"
+"""Like the two others it is followed by VERDICT, and that by a number for each held thread that has
+a signal to take."""
+VERDICT = struct.Struct("=Q")
+"""The CPU time that all threads have used so far, in clock ticks; 0 unless BUSY."""
+HELD = struct.Struct("=IQ")
+"""A thread's number inside, and the signals that it waits for although it blocks them."""
+_LIMIT = 1 << 17
+_NUMBER = struct.Struct("=I")
+
+_ENDED_OR_STOPPED = frozenset((b"Z", b"X", b"T"))
+_INIT = "1"
+
+
+class Task(NamedTuple):
+    """A living thread, by its /proc status: where it is in /proc, its state, its context switches.
+
+    `pending` and `blocked` are signals; signal N is bit N - 1.
+    """
+
+    path: str
+    state: bytes
+    runs: tuple[bytes, ...]
+    pending: int
+    blocked: int
+
+    def deliverable(self, wanted: int) -> int:
+        """The signals that it could take, with those `wanted` that it blocks but waits for."""
+        return self.pending & ~(self.blocked & ~wanted)
+
+
+class Verdict(NamedTuple):
+    """FREE, IDLE, OUTSIDE or BUSY; what is VERDICT; the held threads that have a signal to take."""
+
+    kind: bytes
+    ticks: int
+    signalled: list[int]
+
+
+class IdleProcess:
+    """The supervisor's end; `priority` is the SCHED_FIFO priority to run with, 0 for none."""
+
+    def __init__(self, proc_fd: int, outside: Outside, priority: int) -> None:
+        self._socket, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if os.fork() == 0:
+            try:
+                self._socket.close()
+                _be_idle(inner, proc_fd, outside, priority)
+            finally:
+                os._exit(1)
+        inner.close()
+
+    def fileno(self) -> int:
+        """What becomes readable with each answer."""
+        return self._socket.fileno()
+
+    def wake(self) -> None:
+        """Ask for FREE."""
+        self._socket.send(WAKE)
+
+    def scan(self, held: list[tuple[int, int]]) -> None:
+        """Ask for a verdict; `held` are numbers and signals as in HELD."""
+        self._socket.send(SCAN + b"".join(HELD.pack(*pair) for pair in held))
+
+    def answer(self) -> Verdict:
+        """What it has found out."""
+        message = self._socket.recv(_LIMIT)
+        if len(message) == 1:
+            return Verdict(message, 0, [])
+        numbers = _NUMBER.iter_unpack(message[1 + VERDICT.size :])
+        (ticks,) = VERDICT.unpack_from(message, 1)
+        return Verdict(message[:1], ticks, [number for (number,) in numbers])
+
+
+def _be_idle(requests: socket.socket, proc_fd: int, outside: Outside, priority: int) -> NoReturn:
+    prctl.set_pdeathsig(signal.SIGKILL)
+    prctl.set_name("nsbuild-idle")
+    _take_priority(priority)
+    look = Look(proc_fd, outside)
+    while True:
+        message = requests.recv(_LIMIT)
+        if not message:
+            os._exit(0)
+        if message[:1] == WAKE:
+            requests.send(FREE)
+            continue
+        held = dict(HELD.iter_unpack(message[1:]))
+        if priority:
+            cpus = os.sched_getaffinity(0)
+            _take_priority(0)
+            os.sched_setaffinity(0, range(os.cpu_count() or 1))
+            requests.send(look.verdict(held))
+            os.sched_setaffinity(0, cpus)
+            _take_priority(priority)
+        else:
+            requests.send(look.verdict(held))
+
+
+def _take_priority(priority: int) -> None:
+    policy = os.SCHED_FIFO if priority else os.SCHED_OTHER
+    os.sched_setscheduler(0, policy, os.sched_param(priority))
+
+
+class Look:
+    """Looks at all threads of the container."""
+
+    def __init__(self, proc_fd: int, outside: Outside) -> None:
+        # What was handed over is good for names below it, but not for reading.
+        self._proc = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc_fd)
+        self._outside = outside
+        self._known: dict[Task, Waits] = {}
+
+    def verdict(self, held: dict[int, int]) -> bytes:
+        """The answer to SCAN."""
+        tasks = self._tasks()
+        signalled = [
+            tid for tid, wanted in held.items() if tid in tasks and tasks[tid].deliverable(wanted)
+        ]
+        # In the supervisor's hands a thread sleeps as if for a disk (TASK_KILLABLE).
+        asleep = all(
+            task.state == b"S" or (task.state == b"D" and tid in held)
+            for tid, task in tasks.items()
+        )
+        waits = self._waits(tasks) if asleep else set()
+        kind, ticks = IDLE, 0
+        if not asleep or Waits.UNDERWAY in waits:
+            kind = BUSY
+        elif Waits.FOR_INPUT in waits:
+            kind = OUTSIDE
+        if kind != BUSY and self._tasks() != tasks:
+            kind = BUSY
+        if kind == BUSY:
+            ticks = sum(map(self._ticks, tasks.values()))
+        return kind + VERDICT.pack(ticks) + b"".join(map(_NUMBER.pack, signalled))
+
+    def _waits(self, tasks: dict[int, Task]) -> set[Waits]:
+        """What all of them wait for. Who has not run since the last look waits for the same."""
+        known = self._known
+        self._known = {
+            task: known[task] if task in known else self._outside.waits(task.path)
+            for task in tasks.values()
+        }
+        return set(self._known.values())
+
+    def _ticks(self, task: Task) -> int:
+        """The CPU time of a thread (proc_pid_stat(5), fields 14 and 15)."""
+        try:
+            stat = read_small(f"{task.path}/stat", self._proc).rpartition(b")")[2].split()
+        except OSError:
+            return 0
+        return int(stat[11]) + int(stat[12])
+
+    def _tasks(self) -> dict[int, Task]:
+        """All threads that have not ended and are not stopped, but init, by number."""
+        found: dict[int, Task] = {}
+        for pid in os.listdir(self._proc):
+            if not pid.isdigit() or pid == _INIT:
+                continue
+            # Who has just ended is seen by its parent, which waits no longer then.
+            with suppress(OSError, KeyError):
+                self._add(found, pid, pid)
+        return found
+
+    def _add(self, found: dict[int, Task], pid: str, tid: str) -> None:
+        path = f"{pid}/task/{tid}"
+        fields = status_fields(read_small(f"{path}/status", self._proc))
+        state = fields[b"State"][:1]
+        if state not in _ENDED_OR_STOPPED:
+            runs = tuple(fields.get(name, b"") for name in _SWITCHES)
+            found[int(tid)] = Task(path, state, runs, pending(fields), int(fields[b"SigBlk"], 16))
+        if tid == pid and fields[b"Threads"] != b"1":
+            fd = os.open(f"{pid}/task", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
+            try:
+                others = os.listdir(fd)
+            finally:
+                os.close(fd)
+            for other in others:
+                if other != pid:
+                    with suppress(OSError, KeyError):
+                        self._add(found, pid, other)
+
+
+_SWITCHES = (b"voluntary_ctxt_switches", b"nonvoluntary_ctxt_switches")
+
+
+def status_fields(text: bytes) -> dict[bytes, bytes]:
+    """/proc/PID/status by field."""
+    pairs = (line.split(b":", 1) for line in text.splitlines() if b":" in line)
+    return {key: value.strip() for key, value in pairs}
+
+
+def pending(fields: dict[bytes, bytes]) -> int:
+    """The signals that wait for a thread or for its process."""
+    return int(fields[b"SigPnd"], 16) | int(fields[b"ShdPnd"], 16)
