@@ -32,7 +32,7 @@ STICKY_TIMEOUTS = 0x4000000
 PER_LINUX32 = 0x0008
 PER_MASK = 0x00FF
 
-_NS_GET_TGID_IN_PIDNS = 0x8004B709
+_NS_GET_PID_FROM_PIDNS, _NS_GET_TGID_IN_PIDNS = 0x8004B706, 0x8004B709
 """linux/nsfs.h, Linux 6.11."""
 
 _unshare = libc.unshare
@@ -95,3 +95,8 @@ def link_up(interface: str) -> None:
 def number_in(namespace: int, pid: int) -> int:
     """The number that process `pid` has in the PID namespace of descriptor `namespace`; OSError."""
     return fcntl.ioctl(namespace, _NS_GET_TGID_IN_PIDNS, pid)
+
+
+def thread_from(namespace: int, tid: int) -> int:
+    """Our number for thread `tid` of the PID namespace of descriptor `namespace`; OSError."""
+    return fcntl.ioctl(namespace, _NS_GET_PID_FROM_PIDNS, tid)

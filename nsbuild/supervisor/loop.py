@@ -160,7 +160,7 @@ class Supervisor:
             parts.front.fileno(): self._front_event,
         }
         self.waits = Waits(self.listener, self.epoll, self.sources, trace, self._make_idle)
-        self.timers = Timers(self.waits)
+        self.timers = Timers(self.waits, self.table.thread_outside)
         self.handlers = self._collect_handlers(rules)
         self.keeper = self._make_keeper()
         self.table.ending = self._ending

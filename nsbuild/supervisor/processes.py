@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from nsbuild.determinism.clock import Clock
 from nsbuild.determinism.entropy import Stream
 from nsbuild.determinism.names import child_name
-from nsbuild.kernel.namespaces import number_in
+from nsbuild.kernel.namespaces import number_in, thread_from
 from nsbuild.kernel.process import is_thread_of, read_small
 
 from .listener import Call
@@ -178,6 +178,21 @@ class ProcessTable:
         except (OSError, IndexError):
             return None
         return self.by_vpid.get(tgid)
+
+    def thread_outside(self, process: Process, vtid: int) -> int:
+        """Our number for the thread of `process` that is `vtid` inside; 0 if it has none."""
+        try:
+            tid = thread_from(self._pids, vtid)
+        except ProcessLookupError:
+            return 0
+        except OSError:
+            # An older kernel. That the thread is dying while we look is not to be expected.
+            for name in os.listdir(f"{process.pid}/task"):
+                numbers = read_small(f"{process.pid}/task/{name}/status").partition(b"NSpid:")[2]
+                if numbers.split()[1:2] == [b"%d" % vtid]:
+                    return int(name)
+            return 0
+        return tid if is_thread_of(process.pid, tid) else 0
 
     def _identify(self, tid: int) -> Process | None:
         try:

@@ -27,6 +27,15 @@ def test_alarms_at_5_khz(ns: Runner, guest: str) -> None:
     assert seen["failed"] == "0"
 
 
+@pytest.mark.parametrize("sched", ["fifo", "other"])
+def test_alarms_interrupt_no_call(root: Runner, sched: str) -> None:
+    """Not even raw ones, whose EINTR nobody hides: a virtual timer raises no interrupt."""
+    command = (root.guest("storm"), "alarm", "8000", "count")
+    seen = values(root.exec(*command, options=[f"--sched={sched}"], timeout=TIMEOUT).ok().lines)
+    assert seen["signals"] == "came"
+    assert seen["interrupted"] == "0"
+
+
 def test_the_alarms_change_nothing(ns: Runner) -> None:
     """The same reads without a single signal give the same values; a timer is set all the same."""
     script = """

@@ -101,10 +101,14 @@ class TimerFd:
 
 
 class Timers:
-    """Answers for setting and reading timers."""
+    """Answers for setting and reading timers.
 
-    def __init__(self, waits: Waits) -> None:
+    `outside` finds our number for a thread of a process by its number inside, 0 if it has none.
+    """
+
+    def __init__(self, waits: Waits, outside: Callable[[Process, int], int]) -> None:
         self._waits = waits
+        self._outside = outside
         self._real: dict[Process, Timer] = {}
         self._cpu: dict[tuple[Process, int], tuple[int, int]] = {}
         self._posix: dict[Process, dict[int, Posix]] = {}
@@ -220,10 +224,12 @@ class Timers:
                 return
             event = _SIGEVENT.unpack(data)
         value, signo, notify, thread = event
-        target = self._target(process, thread) if notify == SIGEV_THREAD_ID else 0
+        target = self._outside(process, thread) if notify == SIGEV_THREAD_ID else 0
         if not _is_clock(clock) or notify not in (SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD_ID):
             call.fail(errno.EINVAL if clock != 4 else errno.EOPNOTSUPP)
-        elif (notify != SIGEV_NONE and not 0 < signo <= 64) or target < 0:
+        elif (notify != SIGEV_NONE and not 0 < signo <= 64) or (
+            notify == SIGEV_THREAD_ID and not target
+        ):
             call.fail(errno.EINVAL)
         elif len(own) >= _MOST_TIMERS:
             call.fail(errno.EAGAIN)
@@ -231,16 +237,6 @@ class Timers:
             call.fail(errno.EFAULT)
         elif call.answer():
             own[number] = Posix(clock, signo if notify != SIGEV_NONE else 0, target, value)
-
-    def _target(self, process: Process, inner: int) -> int:
-        """The number outside of the thread that is `inner` inside; -1 if it is none of ours."""
-        if inner == process.vpid:
-            return process.pid
-        for tid in os.listdir(f"{process.pid}/task"):
-            numbers = read_small(f"{process.pid}/task/{tid}/status").partition(b"NSpid:")[2].split()
-            if len(numbers) > 1 and int(numbers[1]) == inner:
-                return int(tid)
-        return -1
 
     def _timer(self, call: Call, process: Process) -> Posix | None:
         timer = self._posix.get(process, {}).get(signed32(call.args[0]))
