@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import socket
 import subprocess
+import threading
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -326,6 +328,35 @@ def test_input_from_outside_takes_its_time(ns: Runner) -> None:
         assert time.monotonic() - start >= 1
 
 
+def test_a_peer_on_the_network_takes_its_time(root: Runner) -> None:
+    """It answers after a second, or after more than its client has patience for."""
+    client = (
+        "import socket, sys\n"
+        "for patience in (20, 1):\n"
+        "    peer = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
+        "    peer.settimeout(patience)\n"
+        "    try:\n"
+        "        print(peer.recv(9).decode())\n"
+        "    except TimeoutError:\n"
+        "        print('none')\n"
+    )
+
+    def serve() -> None:
+        for seconds in (1, 3):
+            peer, _ = server.accept()
+            with peer:
+                time.sleep(seconds)
+                peer.sendall(b"late")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        peer = threading.Thread(target=serve)
+        peer.start()
+        seen = root.exec("/usr/bin/python3", "-c", client, port, options=["--network=host"])
+        peer.join()
+    assert seen.ok().lines == ["late", "none"]
+
+
 def test_who_computes_for_as_long_as_the_timeout(ns: Runner) -> None:
     """Else a watchdog would never end a program that spins."""
     script = "timeout 1 dash -c 'while :; do :; done'; echo $?"
@@ -337,6 +368,33 @@ def test_no_timeout_fires_while_anything_runs(ns: Runner) -> None:
     work = "i=0; while [ $i -lt 300 ]; do /bin/true; i=$((i+1)); done; echo worked"
     script = f"timeout 0.01 dash -c '{work}'; echo $?"
     assert again(ns, "dash", "-c", script).ok().lines == ["worked", "0"]
+
+
+_REAL = """
+import ctypes, select, socket, struct, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+start = time.monotonic()
+if sys.argv[1] == "SO_RCVTIMEO":
+    one, other = socket.socketpair()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 1, 0))
+    try:
+        one.recv(1)
+    except BlockingIOError:
+        print("timed out")
+if sys.argv[1] == "semtimedop":
+    semaphore = libc.semget(0, 1, 0o600)
+    down = struct.pack("hhh", 0, -1, 0)
+    print(libc.semtimedop(semaphore, down, 1, struct.pack("qq", 1, 0)), ctypes.get_errno())
+print(time.monotonic() - start >= 1)
+"""
+
+
+@pytest.mark.xfail(strict=True, reason="nothing tells when what they wait for has come")
+@pytest.mark.parametrize("call", ["SO_RCVTIMEO", "semtimedop"])
+def test_what_takes_real_time(root: Runner, call: str) -> None:
+    seen = root.exec("/usr/bin/python3", "-c", _REAL, call).ok()
+    assert seen.lines[0] in ("timed out", "-1 11")
+    assert seen.lines[1] == "True"
 
 
 @pytest.mark.parametrize("sched", ["fifo", "other"])
