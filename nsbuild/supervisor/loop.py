@@ -52,7 +52,7 @@ from .memory import MemoryClosedError
 from .outside import Outside, inherited_from
 from .places import Places
 from .processes import Process, ProcessTable
-from .spin import CHECK_SECONDS, SpinGuard
+from .spin import CHECK_SECONDS, OVERDUE_CHECKS, SpinGuard
 from .trace import Trace
 from .vdso import Patch
 from .waits import Waits
@@ -447,11 +447,19 @@ class Supervisor:
         """Look for spinners now and then; a timeout of the loop's own would cost each call more."""
         timer = every(min(CHECK_SECONDS, spin.bound))
         asked = False
+        overdue = 0
 
         def tick() -> None:
-            nonlocal asked
+            nonlocal asked, overdue
             os.read(timer, 8)
-            if spin.quiet(self.listener.received) and not asked:
+            if not spin.quiet(self.listener.received):
+                overdue = 0
+            elif asked:
+                overdue += 1
+                if overdue == OVERDUE_CHECKS:
+                    spin.lower(self.table.by_tid)
+                    self.trace.line("?", 0, "all stepped back: nobody could see who kept the CPU")
+            else:
                 watcher = spin.watcher()
                 if watcher.fileno() not in self.sources:
                     self.sources[watcher.fileno()] = answered
@@ -460,8 +468,8 @@ class Supervisor:
                 asked = True
 
         def answered() -> None:
-            nonlocal asked
-            asked = False
+            nonlocal asked, overdue
+            asked, overdue = False, 0
             self._stepped_back(spin.judge(self.listener.received))
             if self.keeper is not None:
                 for tid in spin.back:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
@@ -31,6 +32,8 @@ from nsbuild.kernel.sched import set_fifo
 CHECK_SECONDS = 1.0
 """How long nothing must have happened before anybody looks."""
 
+OVERDUE_CHECKS = 10
+"""After how many of them an answer of the watcher's is overdue: it is kept from looking, too."""
 STEP_BACK = 2
 """How far below the others a spinner runs: between them lies the idle process."""
 
@@ -122,6 +125,18 @@ class SpinGuard:
         # A lone spinner steps back as well, because a dying thread that waits for the CPU shows
         # nowhere; but then nothing is known to have changed.
         return spinner if any(task.ready for task in tasks if task.tid != spinner) else 0
+
+    def lower(self, tids: Iterable[int]) -> None:
+        """Let every thread of `tids` step back, whoever of them it is that spins.
+
+        One that spins in the kernel, for what another has begun and does not get to end, may hold
+        the locks with which others would look at it; to be put elsewhere interrupts that.
+        """
+        for tid in tuple(tids):
+            if set_fifo(tid, self.priority - STEP_BACK):
+                self.back.add(tid)
+        self._ever = True
+        self._stepped = time.monotonic()
 
     def called(self, tid: int) -> None:
         """Thread `tid` makes a call: if it had stepped back, it is no spinner now."""

@@ -171,6 +171,10 @@ def test_a_spinner_steps_back_until_it_calls_or_for_a_while() -> None:
             guard.release()
             assert priority() == 10
             assert not guard.back
+            guard.lower([sleeper.pid, 1 << 22])
+            assert priority() == 8
+            guard.called(sleeper.pid)
+            assert priority() == 10
         finally:
             sleeper.kill()
             sleeper.wait()
