@@ -1,5 +1,5 @@
 #!/bin/bash
 # Packages: util-linux
-# Varies: `$RANDOM`, `$$`, `$SECONDS`, `ls -i`, `mktemp`, `sort -R`, `shuf`, `uuidgen`, `mcookie`
+# Varies: `$RANDOM`, `$$`, `$EPOCHREALTIME`, `ls -i`, `mktemp`, `sort -R`, `shuf`, `uuidgen`, `mcookie`
 set -eu
 bash collect.sh
