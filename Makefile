@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup apt demo test packages bench lint format man clean
+.PHONY: help setup apt demo test packages corpus bench lint format man clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -22,6 +22,14 @@ PACKAGES := \
   procps psmisc python3 python3-dev python3-venv rsync shellcheck squashfs-tools strace sudo texinfo \
   uidmap util-linux uuid-runtime xorriso zip
 
+# The toolchains of tests/acceptance/corpus, beyond those: 470 MB to fetch, 2.3 GB on the disk.
+CORPUS_PACKAGES := \
+  ant btrfs-progs clang dosfstools doxygen emacs-nox erofs-utils fossil \
+  fp-compiler genisoimage gettext gfortran ghc ghostscript gnupg groff imagemagick lua5.4 \
+  mercurial mtools nasm nim nodejs ocaml-nox openssh-client p7zip-full php-cli python3-setuptools \
+  python3-wheel r-base-core rpm ruby rustc sbcl sqlite3 subversion swi-prolog-nox \
+  texlive-latex-base xsltproc zstd
+
 # The first of these that is at least 3.11 and can make a venv. The system's own comes first: the
 # headers for python-prctl are those of the system's Python.
 PYTHONS := $(PYTHON) /usr/bin/python3 python3.13 python3.12 python3.11 python3
@@ -36,7 +44,7 @@ setup: $(STAMP) ## install what is missing: Debian packages (by apt) and a venv 
 	@echo "setup: done; the command is $(VENV)/bin/nsbuild"
 
 apt:
-	@missing=(); for package in $(PACKAGES); do \
+	@missing=(); for package in $(PACKAGES) $(CORPUS_PACKAGES); do \
 	  status=$$(dpkg-query -W -f '$${db:Status-Status}' "$$package" 2>/dev/null || true); \
 	  [ "$$status" = installed ] || missing+=("$$package"); \
 	done; \
@@ -65,6 +73,9 @@ test: $(STAMP) ## all tests; with root also those that need it
 
 packages: $(STAMP) ## build real Debian packages twice, bare and inside; writes docs/packages.md
 	@$(PY) -m tests.acceptance.packages --write docs/packages.md
+
+corpus: $(STAMP) ## build small projects of many toolchains twice, bare and inside; writes docs/corpus.md
+	@$(PY) -m tests.acceptance.corpus --write docs/corpus.md
 
 bench: $(STAMP) ## compare speed with other tools side by side (QUICK=1: shorter)
 	@$(PY) -m benchmarks

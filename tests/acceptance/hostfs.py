@@ -88,21 +88,33 @@ def check_out(project: Path, into: Path, how: Checkout, uid: int = 0, gid: int =
     files = _sources(project)
     twins = ("src/main.c", "src/twin-of-main.c")
     files[twins[1]] = files[twins[0]]
+    write_out(files, into, how, twins)
+    if os.getuid() == 0:
+        for path in (into, *into.rglob("*")):
+            os.chown(path, uid, gid)
+    date(into, how)
+
+
+def write_out(
+    files: dict[str, bytes], into: Path, how: Checkout, twins: tuple[str, ...] = ()
+) -> None:
+    """Make the files in the order of `how`; those of `twins` are one file of two names."""
     names = sorted(files)
     random.Random(how.order).shuffle(names)
     for name in names:
         path = into / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        other = into / twins[name == twins[0]]
-        if name in twins and other.exists():
+        other = into / twins[name == twins[0]] if name in twins else None
+        if other is not None and other.exists():
             path.hardlink_to(other)
         else:
             path.write_bytes(files[name])
         path.chmod(0o644)
-    everything = [into, *sorted(into.rglob("*"))]
-    for number, path in enumerate(everything):
+
+
+def date(top: Path, how: Checkout) -> None:
+    """Give everything below `top` times as `how` says, each its own."""
+    for number, path in enumerate([top, *sorted(top.rglob("*"))]):
         if path.is_dir():
             path.chmod(0o755)
-        if os.getuid() == 0:
-            os.chown(path, uid, gid)
         os.utime(path, (how.when + 2 * number + 1, how.when + 3 * number))

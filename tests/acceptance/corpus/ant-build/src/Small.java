@@ -1,0 +1,2 @@
+/** As small as it gets. */
+final class Small {}

@@ -1,0 +1,6 @@
+extern int part(void);
+
+int main(void)
+{
+	return part();
+}

@@ -1,0 +1,4 @@
+int one(int argument)
+{
+	return argument * 3 + 1;
+}

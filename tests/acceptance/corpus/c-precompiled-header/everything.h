@@ -1,0 +1,4 @@
+#include <map>
+#include <string>
+
+static const std::string compiled = __TIME__;

@@ -1,0 +1,4 @@
+static inline int answer(void)
+{
+	return 42;
+}

@@ -1,0 +1,9 @@
+#include <stdio.h>
+
+#include "stamp.h"
+
+int main(void)
+{
+	puts(STAMP);
+	return 0;
+}

@@ -1,0 +1,6 @@
+/** \file
+ * Small.
+ */
+
+/** Says nothing. */
+void small(void);

@@ -1,0 +1,2 @@
+(load (compile-file "stamp.lisp"))
+(sb-ext:save-lisp-and-die "out/stamp.core" :toplevel #'stamp)

@@ -1,0 +1,3 @@
+const id = staticExec("cat /proc/sys/kernel/random/uuid")
+
+echo CompileDate, " ", CompileTime, " ", id

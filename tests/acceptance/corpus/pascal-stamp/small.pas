@@ -1,0 +1,4 @@
+program small;
+begin
+  writeln('built ', {$I %DATE%}, ' ', {$I %TIME%});
+end.

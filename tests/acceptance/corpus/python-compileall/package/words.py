@@ -1,0 +1,6 @@
+"""Something to compile."""
+
+
+def main() -> None:
+    """Print two words."""
+    print("two words")

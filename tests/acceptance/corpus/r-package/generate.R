@@ -1,0 +1,5 @@
+arguments <- commandArgs(trailingOnly = TRUE)
+saveRDS(list(runif(8), Sys.time(), Sys.getpid(), sample(20), basename(tempfile())), arguments[1])
+pdf(arguments[2])
+plot(rnorm(10))
+invisible(dev.off())

@@ -1,0 +1,1 @@
+small <- function() 1

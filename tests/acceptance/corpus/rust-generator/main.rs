@@ -1,0 +1,7 @@
+include!("table.rs");
+
+fn main() {
+    for line in TABLE {
+        println!("{line}");
+    }
+}
