@@ -22,13 +22,12 @@ PACKAGES := \
   procps psmisc python3 python3-dev python3-venv rsync shellcheck squashfs-tools strace sudo texinfo \
   uidmap util-linux uuid-runtime xorriso zip
 
-# The toolchains of tests/acceptance/corpus, beyond those: 470 MB to fetch, 2.3 GB on the disk.
+# The toolchains of tests/acceptance/corpus, beyond those: 540 MB to fetch, 2.7 GB on the disk.
 CORPUS_PACKAGES := \
-  ant btrfs-progs clang dosfstools doxygen emacs-nox erofs-utils fossil \
-  fp-compiler genisoimage gettext gfortran ghc ghostscript gnupg groff imagemagick lua5.4 \
-  mercurial mtools nasm nim nodejs ocaml-nox openssh-client p7zip-full php-cli python3-setuptools \
-  python3-wheel r-base-core rpm ruby rustc sbcl sqlite3 subversion swi-prolog-nox \
-  texlive-latex-base xsltproc zstd
+  ant btrfs-progs clang dosfstools doxygen emacs-nox erofs-utils fossil fp-compiler genisoimage \
+  gettext gfortran ghc ghostscript gnupg groff imagemagick lua5.4 mercurial mtools nasm nim \
+  nodejs ocaml-nox openssh-client p7zip-full php-cli python3-setuptools python3-wheel r-base-core \
+  rpm ruby rustc sbcl sqlite3 subversion swi-prolog-nox texlive-latex-base xsltproc zstd
 
 # The first of these that is at least 3.11 and can make a venv. The system's own comes first: the
 # headers for python-prctl are those of the system's Python.

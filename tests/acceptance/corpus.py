@@ -226,7 +226,7 @@ each line of it.
 Not among them, because they do not repeat or do not end:
 
 - what asks for the time after the go tool has run: see README.md;
-- keys made by gpg, whose library adds the jitter of the processor;
+- keys made by gpg, whose library adds what RDRAND says, unless /etc/gcrypt/hwf.deny names it;
 - gpg-agent's own choice of an S2K count: it measures for how long it hashes, and the CPU clock
   moves by a step at each reading only;
 - cargo, Java's annotation processors and pools of compilers, Erlang, and Python's
