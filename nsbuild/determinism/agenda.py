@@ -16,6 +16,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 
+_SLACK = 64
 _STRANGER = 1 << 62
 """Who has no causal name comes last."""
 
@@ -58,6 +59,10 @@ class Agenda(Generic[Item]):
         self._dues[item] = due
         self._entries += 1
         heapq.heappush(self._heap, (due, self._entries, item))
+        if len(self._heap) > 2 * len(self._dues) + _SLACK:
+            # What has been removed would stay for as long as something earlier does.
+            self._heap = [entry for entry in self._heap if self._dues.get(entry[2]) is entry[0]]
+            heapq.heapify(self._heap)
 
     def remove(self, item: Item) -> None:
         """`item` will not happen, if it was in here at all."""

@@ -31,6 +31,19 @@ class Rates(NamedTuple):
     monotonic_step: int = 1_000_000
 
 
+STEADY_READS, MOST_STEPS = 4, 1000
+
+
+def cpu_steps(reads: int) -> int:
+    """By how many monotonic steps a CPU clock moves that has been read `reads` times before.
+
+    First by one; then by twice as many each time, up to MOST_STEPS. A program that calibrates
+    itself (gpg-agent's key derivation, a benchmark) works twice as long each time until enough CPU
+    time has passed: by single steps, that would be for ever.
+    """
+    return min(1 << max(0, reads - STEADY_READS + 1), MOST_STEPS)
+
+
 class Clock:
     """The two readings last given to the process, in nanoseconds.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Iterable
 
 from .libc import c_int, libc, syscall
 from .x86_64 import NR
@@ -95,3 +96,13 @@ def overwrite_arguments(title: bytes) -> None:
 def close_on_exec_from(first: int) -> None:
     """close_range(2): mark every descriptor from `first` on close-on-exec."""
     syscall(NR["close_range"], first, 0x7FFFFFFF, CLOSE_RANGE_CLOEXEC)
+
+
+def keep_only(fds: Iterable[int]) -> None:
+    """close_range(2): close every descriptor but `fds` and the standard ones."""
+    first = 3
+    for fd in sorted(fds):
+        if fd > first:
+            syscall(NR["close_range"], first, fd - 1, 0)
+        first = max(first, fd + 1)
+    syscall(NR["close_range"], first, 0x7FFFFFFF, 0)

@@ -142,10 +142,16 @@ class Keeper:
         self._tell(tid, process)
         return hot.retry(call.id)
 
-    def answered(self, tid: int, process: Process) -> None:
-        """`process` has been answered a call of its thread `tid`."""
+    def answered(self, tid: int, process: Process, alone: bool = True) -> None:
+        """`process` has been answered a call of its thread `tid`.
+
+        The extension may answer the next one if it is `alone`.
+        """
         self.hot.pending = bool(self._times.pending)
-        self._tell(tid, process)
+        if alone:
+            self._tell(tid, process)
+        else:
+            self.hot.forget(process.pid)
         self.births_went_on()
 
     def _tell(self, tid: int, process: Process) -> None:

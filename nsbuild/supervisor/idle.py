@@ -23,7 +23,8 @@ from typing import NamedTuple, NoReturn
 
 import prctl
 
-from nsbuild.kernel.process import read_small
+from nsbuild.errors import NsbuildError
+from nsbuild.kernel.process import keep_only, read_small
 
 from .outside import Outside, Waits
 
@@ -39,30 +40,41 @@ BUSY = b"b"
 a signal to take."""
 VERDICT = struct.Struct("=Q")
 """The CPU time that all threads have used so far, in clock ticks; 0 unless BUSY."""
-HELD = struct.Struct("=IQ")
-"""A thread's number inside, and the signals that it waits for although it blocks them."""
+HELD = struct.Struct("=IQQ")
+"""A thread's number inside; the signals that its call takes though the thread blocks them; and
+those that the call blocks though the thread does not."""
 _LIMIT = 1 << 17
+MOST_HELD = 5000
+"""So many fit into a message, and what they answer with."""
 _NUMBER = struct.Struct("=I")
 
-_ENDED_OR_STOPPED = frozenset((b"Z", b"X", b"T"))
+_ENDED_OR_STOPPED = frozenset((b"Z", b"X", b"T", b"t"))
+_STOPS = 0b1111 << 18
+"""SIGSTOP, SIGTSTP, SIGTTIN and SIGTTOU."""
 _INIT = "1"
+
+
+Masks = tuple[int, int]
+"""As in HELD."""
 
 
 class Task(NamedTuple):
     """A living thread, by its /proc status: where it is in /proc, its state, its context switches.
 
-    `pending` and `blocked` are signals; signal N is bit N - 1.
+    `pending` are the signals that wait for the thread, `shared` those for its process; signal N is
+    bit N - 1. None of them that would only stop it: it has stopped, for all that it does.
     """
 
     path: str
     state: bytes
     runs: tuple[bytes, ...]
     pending: int
+    shared: int
     blocked: int
 
-    def deliverable(self, wanted: int) -> int:
-        """The signals that it could take, with those `wanted` that it blocks but waits for."""
-        return self.pending & ~(self.blocked & ~wanted)
+    def takes(self, signals: int, masks: Masks) -> bool:
+        """Whether it can take one of `signals` in a call with these masks."""
+        return bool(signals & (~self.blocked | masks[0]) & ~masks[1])
 
 
 class Verdict(NamedTuple):
@@ -94,13 +106,15 @@ class IdleProcess:
         """Ask for FREE."""
         self._socket.send(WAKE)
 
-    def scan(self, held: list[tuple[int, int]]) -> None:
-        """Ask for a verdict; `held` are numbers and signals as in HELD."""
-        self._socket.send(SCAN + b"".join(HELD.pack(*pair) for pair in held))
+    def scan(self, held: list[tuple[int, int, int]]) -> None:
+        """Ask for a verdict; `held` as in HELD, at most MOST_HELD."""
+        self._socket.send(SCAN + b"".join(HELD.pack(*one) for one in held))
 
     def answer(self) -> Verdict:
         """What it has found out."""
         message = self._socket.recv(_LIMIT)
+        if not message:
+            raise NsbuildError("the process that watches for idleness has died")
         if len(message) == 1:
             return Verdict(message, 0, [])
         numbers = _NUMBER.iter_unpack(message[1 + VERDICT.size :])
@@ -111,6 +125,8 @@ class IdleProcess:
 def _be_idle(requests: socket.socket, proc_fd: int, outside: Outside, priority: int) -> NoReturn:
     prctl.set_pdeathsig(signal.SIGKILL)
     prctl.set_name("nsbuild-idle")
+    # A duplicate of what the guest has open would keep it open.
+    keep_only([requests.fileno(), proc_fd])
     _take_priority(priority)
     look = Look(proc_fd, outside)
     while True:
@@ -120,7 +136,7 @@ def _be_idle(requests: socket.socket, proc_fd: int, outside: Outside, priority: 
         if message[:1] == WAKE:
             requests.send(FREE)
             continue
-        held = dict(HELD.iter_unpack(message[1:]))
+        held = {tid: (takes, blocks) for tid, takes, blocks in HELD.iter_unpack(message[1:])}
         if priority:
             cpus = os.sched_getaffinity(0)
             _take_priority(0)
@@ -146,15 +162,14 @@ class Look:
         self._outside = outside
         self._known: dict[Task, Waits] = {}
 
-    def verdict(self, held: dict[int, int]) -> bytes:
+    def verdict(self, held: dict[int, Masks]) -> bytes:
         """The answer to SCAN."""
         tasks = self._tasks()
-        signalled = [
-            tid for tid, wanted in held.items() if tid in tasks and tasks[tid].deliverable(wanted)
-        ]
-        # In the supervisor's hands a thread sleeps as if for a disk (TASK_KILLABLE).
+        signalled = self._signalled(tasks, held)
+        # In the supervisor's hands a thread sleeps as if for a disk (TASK_KILLABLE), in vfork too.
         asleep = all(
-            task.state == b"S" or (task.state == b"D" and tid in held)
+            task.state == b"S"
+            or (task.state == b"D" and (tid in held or self._outside.bears(task.path)))
             for tid, task in tasks.items()
         )
         waits = self._waits(tasks) if asleep else set()
@@ -168,6 +183,24 @@ class Look:
         if kind == BUSY:
             ticks = sum(map(self._ticks, tasks.values()))
         return kind + VERDICT.pack(ticks) + b"".join(map(_NUMBER.pack, signalled))
+
+    def _signalled(self, tasks: dict[int, Task], held: dict[int, Masks]) -> list[int]:
+        """Held threads that have a signal to take; of one for the process, the first that can.
+
+        The kernel gives such a signal to the thread that leads the process, if that takes it, and
+        no other returns from its call for it (complete_signal in kernel/signal.c).
+        """
+        found, processes = [], set()
+        for tid, task in sorted(tasks.items()):
+            if tid not in held:
+                continue
+            pid = task.path.partition("/")[0]
+            if task.takes(task.pending, held[tid]):
+                found.append(tid)
+            elif pid not in processes and task.takes(task.shared, held[tid]):
+                found.append(tid)
+                processes.add(pid)
+        return found
 
     def _waits(self, tasks: dict[int, Task]) -> set[Waits]:
         """What all of them wait for. Who has not run since the last look waits for the same."""
@@ -203,7 +236,11 @@ class Look:
         state = fields[b"State"][:1]
         if state not in _ENDED_OR_STOPPED:
             runs = tuple(fields.get(name, b"") for name in _SWITCHES)
-            found[int(tid)] = Task(path, state, runs, pending(fields), int(fields[b"SigBlk"], 16))
+            own, shared, blocked, caught = (
+                int(fields[name], 16) for name in (b"SigPnd", b"ShdPnd", b"SigBlk", b"SigCgt")
+            )
+            stops = ~(_STOPS & ~caught)
+            found[int(tid)] = Task(path, state, runs, own & stops, shared & stops, blocked)
         if tid == pid and fields[b"Threads"] != b"1":
             fd = os.open(f"{pid}/task", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
             try:

@@ -159,7 +159,9 @@ class Supervisor:
             parts.events.fileno(): self._init_event,
             parts.front.fileno(): self._front_event,
         }
-        self.waits = Waits(self.listener, self.epoll, self.sources, trace, self._make_idle)
+        self.waits = Waits(
+            *(self.listener, self.epoll, self.sources, trace), self._make_idle, self._touched
+        )
         self.timers = Timers(self.waits, self.table.thread_outside)
         self.handlers = self._collect_handlers(rules)
         self.keeper = self._make_keeper()
@@ -211,6 +213,10 @@ class Supervisor:
         parts = self.parts
         outside = Outside(parts.proc_fd, inherited_from((0, 1, 2)), parts.network)
         return IdleProcess(parts.proc_fd, outside, parts.spin.priority - 1 if parts.spin else 0)
+
+    def _touched(self, process: Process) -> None:
+        if self.keeper is not None:
+            self.keeper.hot.forget(process.pid)
 
     def _ending(self, process: Process) -> None:
         if self.keeper is not None:
@@ -357,7 +363,8 @@ class Supervisor:
             self.births.called(call.tid, process)
         if process.has_children:
             self.table.merge_reaped(process)
-        if self.keeper is not None and self.keeper.retry(call, process):
+        waits = process in self.waits.by_process
+        if self.keeper is not None and not waits and self.keeper.retry(call, process):
             self.keeper.births_went_on()
             return
         handler = self.handlers.get(call.nr)
@@ -378,9 +385,10 @@ class Supervisor:
         if self.trace.enabled:
             self.trace.call(process.name, process.vpid, call)
         if process in self.waits.by_process:
+            # Each of its calls must come here, with the extension as without.
             self.waits.called(process)
         if self.keeper is not None:
-            self.keeper.answered(call.tid, process)
+            self.keeper.answered(call.tid, process, process not in self.waits.by_process)
 
     def _exit_group(self, call: Call, _process: Process) -> None:
         """Receive whatever waits before the end of the process makes SIGCHLD.
@@ -436,7 +444,10 @@ class Supervisor:
 
     def _front_event(self) -> None:
         """The front process passes on a signal for the command."""
-        numbers = self.parts.front.recv(64)
+        try:
+            numbers = self.parts.front.recv(64)
+        except ConnectionResetError:
+            numbers = b""
         if not numbers:
             # PDEATHSIG ends us as well; either way the command's caller is gone.
             raise NsbuildError("the process that started the container is gone")
@@ -445,6 +456,7 @@ class Supervisor:
 
     def _watch_spinners(self, spin: SpinGuard) -> None:
         """Look for spinners now and then; a timeout of the loop's own would cost each call more."""
+        spin.watcher()
         timer = every(min(CHECK_SECONDS, spin.bound))
         asked = False
         overdue = 0

@@ -52,6 +52,8 @@ _EPOLL = frozenset((NR["epoll_wait"], NR["epoll_pwait"], NR["epoll_pwait2"]))
 _DISK = frozenset((NR["io_getevents"], NR["io_pgetevents"], NR["fsync"], NR["fdatasync"]))
 """Calls that wait for a disk, some of them as if for anything."""
 
+_BIRTHS = frozenset((NR["vfork"], NR["clone"]))
+
 _TTY_MAJORS = frozenset((4, 5, *range(136, 144)))
 """Consoles, /dev/tty and the slaves of pseudo-terminals (admin-guide/devices.txt)."""
 _POLLFD = struct.Struct("=ihh")
@@ -78,18 +80,24 @@ class Outside:
 
     def waits(self, task: str) -> Waits:
         """What the sleeping `task`, "PID/task/TID", waits for."""
-        try:
-            words = read_small(f"{task}/syscall", self._proc).split()
-        except OSError:
-            return Waits.INSIDE
-        if len(words) < 7:
-            return Waits.INSIDE
-        number, *arguments = (int(word, 0) for word in words[:7])
+        number, *arguments = self._call(task)
         if number in _DISK:
             return Waits.UNDERWAY
         if any(self._is_outside(task, fd) for fd in self._descriptors(task, number, arguments)):
             return Waits.UNDERWAY if number in _OUTPUT else Waits.FOR_INPUT
         return Waits.INSIDE
+
+    def bears(self, task: str) -> bool:
+        """Whether `task` waits in vfork for its child, as if for a disk."""
+        return self._call(task)[0] in _BIRTHS
+
+    def _call(self, task: str) -> list[int]:
+        """The call that a thread waits in and its six arguments; number -1 if in none."""
+        try:
+            words = read_small(f"{task}/syscall", self._proc).split()
+        except OSError:
+            words = []
+        return [int(word, 0) for word in words[:7]] if len(words) >= 7 else [-1] + [0] * 6
 
     def _descriptors(self, task: str, number: int, arguments: list[int]) -> list[int]:
         if number in _INPUT or number in _OUTPUT:
@@ -110,6 +118,8 @@ class Outside:
         return []
 
     def _memory(self, task: str, address: int, size: int) -> bytes:
+        if not size or address >= 1 << 63:
+            return b""
         try:
             fd = os.open(f"{task}/mem", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
         except OSError:

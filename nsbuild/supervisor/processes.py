@@ -15,7 +15,7 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from nsbuild.determinism.clock import Clock
+from nsbuild.determinism.clock import Clock, cpu_steps
 from nsbuild.determinism.entropy import Stream
 from nsbuild.determinism.names import child_name
 from nsbuild.kernel.namespaces import number_in, thread_from
@@ -37,7 +37,8 @@ class Process:
     """One guest process: its name, clock, stream and children.
 
     `vpid` is its number in the container, `pid` its number outside (0 until its first call).
-    `cpu` and `children_cpu` are CPU time in nanoseconds, its own and that of reaped children.
+    `cpu` and `children_cpu` are CPU time in nanoseconds, its own and that of reaped children;
+    `cpu_reads` is how often its own has been read.
     `has_children` is false while there is nothing for `ProcessTable.merge_reaped` to look at.
     `place` is from where it sees files, None while unknown; `moving` is the thread whose call may
     be changing that, 0 for none; `split` says that its threads may see different ones; `made`
@@ -48,6 +49,7 @@ class Process:
         "children_cpu",
         "clock",
         "cpu",
+        "cpu_reads",
         "exec_hook_pending",
         "forks",
         "gone",
@@ -79,6 +81,7 @@ class Process:
         self.pidfd = -1
         self.threads: set[int] = set()
         self.cpu = 0
+        self.cpu_reads = 0
         self.children_cpu = 0
         self.forks = 0
         self.threads_made = 0
@@ -106,6 +109,15 @@ class Process:
         child.memory.cached = not shares_memory
         child.place = self.place
         return child
+
+    def next_cpu(self) -> int:
+        """What the next reading of its CPU clock gives."""
+        return self.cpu + self.clock.rates.monotonic_step * cpu_steps(self.cpu_reads)
+
+    def read_cpu(self, value: int) -> None:
+        """That reading has been given."""
+        self.cpu = value
+        self.cpu_reads += 1
 
     def add_child(self, child: Process) -> None:
         """`child` has been born, and we are who may reap it."""

@@ -26,7 +26,7 @@ from typing import NamedTuple, NoReturn
 
 import prctl
 
-from nsbuild.kernel.process import read_small
+from nsbuild.kernel.process import keep_only, read_small
 from nsbuild.kernel.sched import set_fifo
 
 CHECK_SECONDS = 1.0
@@ -57,7 +57,7 @@ class SpinGuard:
     """Watches the container whose PID namespace has inode `namespace`.
 
     `bound` is in seconds of CPU time; `priority` the guest's SCHED_FIFO priority. The watcher is
-    forked when it is first needed, unless there is one.
+    forked when it is first asked for, unless there is one.
     """
 
     def __init__(
@@ -159,6 +159,10 @@ class SpinGuard:
 
 def _watch(requests: socket.socket, namespace: int) -> NoReturn:
     """The watcher: answers each message with the container's threads, until the end."""
+    # A duplicate of what the guest has open would keep it open.
+    keep_only([requests.fileno()])
+    # Whoever kills the process group that we all belong to shall not kill who clears up after it.
+    os.setpgid(0, 0)
     prctl.set_name("nsbuild-watch")
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
@@ -174,9 +178,9 @@ def _watch(requests: socket.socket, namespace: int) -> NoReturn:
 def _let_die(namespace: int) -> None:
     """The supervisor is gone, and the kernel kills the container.
 
-    If a spinner is in the way of that (one reaps a child whose entries of /proc a thread that
-    cannot run has begun to drop), nobody else is left to make it step back, and it would keep the
-    CPU for ever.
+    A dying thread waits in the kernel for ordinary tasks (a grace period of RCU, for one), and may
+    do so spinning. Under SCHED_FIFO it would keep them from the CPU for minutes, and with them all
+    that the CPU has to do.
     """
     for _ in range(_LAST_LOOKS):
         tasks = _tasks(namespace)

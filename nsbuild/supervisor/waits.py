@@ -27,11 +27,11 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from nsbuild.determinism.agenda import Agenda, Due, name_order
-from nsbuild.determinism.clock import NSEC_PER_SEC
+from nsbuild.determinism.clock import LATEST, NSEC_PER_SEC
 from nsbuild.kernel.process import read_small
 from nsbuild.kernel.timerfd import after, timer
 
-from .idle import FREE, IDLE, OUTSIDE, IdleProcess, Verdict
+from .idle import FREE, IDLE, MOST_HELD, OUTSIDE, IdleProcess, Verdict
 from .listener import Call, Listener
 from .memory import MemoryClosedError
 from .processes import Process
@@ -39,19 +39,22 @@ from .trace import Trace
 
 _FIRST_RETRY, _LAST_RETRY = 0.001, 0.05
 """How soon we ask again who runs, in seconds: at first, and at most; it doubles each time."""
+_STUCK = 10.0
+"""How long nobody does anything before who waits for a disk counts as waiting for the outside."""
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Quiet(NamedTuple):
     """A time in which the verdict has been `kind` and nothing has been notified.
 
-    `received` is the number of calls before it, `since` when it began: real time for OUTSIDE, CPU
-    time for BUSY, both in seconds.
+    `received` is the number of calls before it, `since` when it began in real time, `used` the CPU
+    time that had been used until then, both in seconds.
     """
 
     kind: bytes
     received: int
     since: float
+    used: float
 
 
 class Deadline:
@@ -60,6 +63,9 @@ class Deadline:
     `at` and `wall` are its monotonic and its wall reading then, `since` when it was set in real
     seconds. The wall reading may be beyond it by `patience` before that alone makes it overdue.
     """
+
+    outlives = False
+    """Whether it may happen when its process has ended."""
 
     def __init__(self, process: Process, duration: int, patience: int = 0) -> None:
         self.process = process
@@ -98,11 +104,11 @@ class Deadline:
 class Held(Deadline):
     """A call that is kept waiting.
 
-    `expire` answers it when its time is over and says whether that was taken; `come` ends it when
-    what it waits for is there, `interrupt` for a signal, of which it takes also the blocked ones in
-    `signals`. `changed` tells whether what
-    it waits for in memory has come. `watch` is an epoll of duplicates, `fds`, of the descriptors
-    that it waits for.
+    `expire` answers it when its time is over and says whether that was taken; `come` does when what
+    it waits for seems to be there, and says whether it was; `interrupt` ends it for a signal.
+    `masks` are signals that it takes or blocks other than its thread does, see idle.HELD. `changed`
+    tells whether what it waits for in memory has come. `watch` is an epoll of duplicates, `fds`, of
+    the descriptors that it waits for.
     """
 
     def __init__(
@@ -111,9 +117,9 @@ class Held(Deadline):
         super().__init__(process, duration)
         self.call = call
         self.expire = expire
-        self.come: Callable[[], object] = call.resume
+        self.come: Callable[[], bool] = self.go_on
         self.interrupt: Callable[[], object] = call.resume
-        self.signals = 0
+        self.masks = 0, 0
         self.changed: Callable[[], bool] | None = None
         self.watch: select.epoll | None = None
         self.fds: list[int] = []
@@ -127,6 +133,11 @@ class Held(Deadline):
             taken = self.call.resume()
         if taken:
             self.move_clock()
+
+    def go_on(self) -> bool:
+        """Let the kernel do it."""
+        self.call.resume()
+        return True
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -150,7 +161,11 @@ def inner_tid(call: Call, process: Process) -> int:
 
 
 class Waits:
-    """All deadlines of the container; `make_idle` forks the idle process, when it is needed."""
+    """All deadlines of the container.
+
+    `make_idle` forks the idle process, when it is needed; `touched` is called when the memory of a
+    process has been looked at or its clock moved, other than in the answer to a call of its own.
+    """
 
     def __init__(
         self,
@@ -159,12 +174,14 @@ class Waits:
         sources: dict[int, Callable[[], None]],
         trace: Trace,
         make_idle: Callable[[], IdleProcess],
+        touched: Callable[[Process], None],
     ) -> None:
         self._listener = listener
         self._epoll = epoll
         self._sources = sources
         self._trace = trace
         self._make_idle = make_idle
+        self._touched = touched
         self._idle: IdleProcess | None = None
         self._asked = False
         self._seen = 0
@@ -172,6 +189,7 @@ class Waits:
         self._ordinal = 0
         self.by_process: dict[Process, list[Deadline]] = {}
         self._by_tid: dict[int, Held] = {}
+        self._scanned: dict[int, Held] = {}
         self._timer = -1
         self._retry = _FIRST_RETRY
         self._quiet: Quiet | None = None
@@ -179,7 +197,11 @@ class Waits:
     # What the answers ask for.
 
     def hold(self, held: Held) -> None:
-        """Keep a call waiting."""
+        """Keep a call waiting; to the end of time, or too many, is left to the kernel."""
+        if held.wall >= LATEST or len(self._by_tid) >= MOST_HELD:
+            held.close()
+            held.call.resume()
+            return
         held.call.outcome = "held"
         self._by_tid[held.tid] = held
         if held.watch is not None:
@@ -187,11 +209,14 @@ class Waits:
         self.set(held)
 
     def set(self, deadline: Deadline) -> None:
-        """Let `deadline` happen when it is due."""
+        """Let `deadline` happen when it is due; never, if that is beyond the end of time."""
+        if deadline.wall >= LATEST:
+            return
         process = deadline.process
         self._ordinal += 1
         due = Due(deadline.at, name_order(process.name), self._ordinal)
         self._agenda.enter(deadline, due)
+        self._touched(process)
         self.by_process.setdefault(process, []).append(deadline)
         self._ask()
 
@@ -218,7 +243,8 @@ class Waits:
     def forget(self, process: Process) -> None:
         """`process` has ended."""
         for deadline in tuple(self.by_process.get(process, ())):
-            self.cancel(deadline)
+            if not deadline.outlives:
+                self.cancel(deadline)
 
     def forget_calls(self, process: Process) -> None:
         """`process` runs a new program: none of its other threads has lived on."""
@@ -228,31 +254,61 @@ class Waits:
 
     def called(self, process: Process) -> None:
         """`process`, which has deadlines, has been answered a call of another of its threads."""
-        for deadline in tuple(self.by_process.get(process, ())):
+        for deadline in sorted(self.by_process.get(process, ()), key=lambda one: one.at):
             if deadline.is_over():
                 self._fire(deadline)
-            elif isinstance(deadline, Held) and _has_changed(deadline):
+            elif isinstance(deadline, Held) and self._has_changed(deadline):
                 self._resume(deadline)
 
     # What happens.
 
     def _fire(self, deadline: Deadline) -> None:
-        self._drop(deadline)
         self._retry = _FIRST_RETRY
         self._quiet = None
+        if self._is_gone(deadline):
+            return
+        self._drop(deadline)
         deadline.happen()
         self._record(deadline)
 
     def _resume(self, held: Held) -> None:
-        """What `held` waits for has come."""
-        self._drop(held)
-        held.come()
-        self._record(held)
+        """What `held` waits for seems to have come."""
+        if self._is_gone(held):
+            return
+        try:
+            ended = held.come()
+        except MemoryClosedError:
+            ended = held.go_on()
+        if ended:
+            self._drop(held)
+            self._record(held)
 
     def _interrupt(self, held: Held) -> None:
+        if self._is_gone(held):
+            return
         self._drop(held)
-        held.interrupt()
+        try:
+            held.interrupt()
+        except MemoryClosedError:
+            held.go_on()
         self._record(held)
+
+    def _is_gone(self, deadline: Deadline) -> bool:
+        """Whether a held call was given up: its thread was killed. Then it is dropped."""
+        self._touched(deadline.process)
+        if isinstance(deadline, Held) and not deadline.call.valid():
+            self.cancel(deadline)
+            return True
+        return False
+
+    def _has_changed(self, held: Held) -> bool:
+        """Whether what it waits for in memory has come."""
+        if held.changed is None or self._is_gone(held):
+            return False
+        try:
+            return held.changed()
+        except MemoryClosedError:
+            return True
 
     def _record(self, deadline: Deadline) -> None:
         if self._trace.enabled and isinstance(deadline, Held):
@@ -281,15 +337,16 @@ class Waits:
             if self._resume_changed():
                 self._idle.wake()
                 return
-            held = [(tid, held.signals) for tid, held in self._by_tid.items()]
+            self._scanned = dict(self._by_tid)
             self._seen = self._listener.received
-            self._idle.scan(held)
+            self._idle.scan([(tid, *held.masks) for tid, held in self._scanned.items()])
             return
         self._asked = False
         first = self._agenda.first()
         if first is None:
             return
-        interrupted = [self._by_tid[tid] for tid in verdict.signalled if tid in self._by_tid]
+        signalled = (self._scanned.get(tid) for tid in verdict.signalled)
+        interrupted = [held for held in signalled if held and self._by_tid.get(held.tid) is held]
         for one in interrupted:
             self._interrupt(one)
         if interrupted:
@@ -308,15 +365,20 @@ class Waits:
 
     def _is_over(self, first: Deadline, verdict: Verdict) -> bool:
         """Whether enough real time, or CPU time, has gone by in which nothing was notified."""
-        now = time.monotonic() if verdict.kind == OUTSIDE else verdict.ticks / _TICKS_PER_SECOND
+        now, used = time.monotonic(), verdict.ticks / _TICKS_PER_SECOND
         quiet = self._quiet
         if quiet is None or quiet.kind != verdict.kind or quiet.received != self._seen:
-            quiet = self._quiet = Quiet(verdict.kind, self._seen, now)
-        since = max(quiet.since, first.since) if verdict.kind == OUTSIDE else quiet.since
-        return (now - since) * NSEC_PER_SEC >= first.duration
+            quiet = self._quiet = Quiet(verdict.kind, self._seen, now, used)
+        patience = first.duration / NSEC_PER_SEC
+        waited = now - max(quiet.since, first.since)
+        if verdict.kind == OUTSIDE:
+            return waited >= patience
+        # Nobody uses the CPU either: what is being done for somebody does not come to its end.
+        stuck = used <= quiet.used and waited >= max(patience, _STUCK)
+        return stuck or used - quiet.used >= patience
 
     def _resume_changed(self) -> bool:
-        changed = [held for held in self._by_tid.values() if _has_changed(held)]
+        changed = [held for held in tuple(self._by_tid.values()) if self._has_changed(held)]
         for held in changed:
             self._resume(held)
         return bool(changed)
@@ -333,10 +395,3 @@ class Waits:
             os.read(self._timer, 8)
         if len(self._agenda):
             self._ask()
-
-
-def _has_changed(held: Held) -> bool:
-    try:
-        return held.changed is not None and held.changed()
-    except MemoryClosedError:
-        return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsbuild.determinism.clock import Clock, GlobalClock, Rates
+from nsbuild.determinism.clock import MOST_STEPS, Clock, GlobalClock, Rates, cpu_steps
 
 TIMES = st.integers(min_value=0, max_value=1 << 60)
 STEPS = st.integers(min_value=1, max_value=1 << 40)
@@ -96,3 +96,14 @@ def test_the_global_clock_is_one_counter(rates: Rates, reads: int) -> None:
     assert seen == [rates.epoch + i * rates.step for i in range(reads)]
     family[1].merge(family[2])
     assert read_wall(clock) == rates.epoch + reads * rates.step
+
+
+@given(st.integers(0, 10_000))
+def test_a_cpu_clock_moves_by_more_the_more_it_is_read(reads: int) -> None:
+    steps = cpu_steps(reads)
+    assert 1 <= steps <= cpu_steps(reads + 1) <= 2 * steps
+    assert steps <= MOST_STEPS
+
+
+def test_the_first_readings_of_a_cpu_clock_are_a_step_apart() -> None:
+    assert [cpu_steps(reads) for reads in range(7)] == [1, 1, 1, 1, 2, 4, 8]

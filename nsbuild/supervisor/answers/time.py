@@ -2,10 +2,10 @@
 
 Performance contract: clock_gettime is the call that this program is known for; it costs one write
 into the guest besides RECV and SEND. Wall clock reads (REALTIME, its coarse and alarm forms, TAI)
-move the wall clock by a step; MONOTONIC, RAW, BOOTTIME and the CPU clocks move by the monotonic
-step. Sleeping moves wall and monotonic time by the time slept, but no CPU clock, since a sleeping
-process uses no CPU. See clock_gettime(2), clock_nanosleep(2), times(2), getrusage(2), sysinfo(2)
-and adjtimex(2) for what the kernel answers.
+move the wall clock by a step; MONOTONIC, RAW and BOOTTIME move by the monotonic step, CPU clocks by
+more of them the more often they are read. Sleeping moves wall and monotonic time by the time slept,
+but no CPU clock, since a sleeping process uses no CPU. See clock_gettime(2), clock_nanosleep(2),
+times(2), getrusage(2), sysinfo(2) and adjtimex(2) for what the kernel answers.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Time:
             if owner is None:
                 call.fail(errno.EINVAL)
                 return
-            value = owner.cpu + (clock.rates.monotonic_step if owner is process else 0)
+            value = owner.next_cpu() if owner is process else owner.cpu
         if (
             process.memory.write(call, call.args[1], TIMESPEC.pack(*divmod(value, NSEC_PER_SEC)))
             < 16
@@ -143,7 +143,7 @@ class Time:
             elif which in MONOTONIC_CLOCKS:
                 clock.monotonic = value
             elif owner is process:
-                process.cpu = value
+                process.read_cpu(value)
 
     def _cpu_clock_owner(self, which: int, process: Process) -> Process | None:
         """Whose CPU clock `which` is, or None where there is no such clock.
@@ -208,7 +208,7 @@ class Time:
     def times(self, call: Call, process: Process) -> None:
         """times(2): all CPU time is user time; returns monotonic time in clock ticks."""
         monotonic = process.clock.next_monotonic()
-        cpu = process.cpu + process.clock.rates.monotonic_step
+        cpu = process.next_cpu()
         ticks = [cpu // NSEC_PER_CLOCK_TICK, 0, process.children_cpu // NSEC_PER_CLOCK_TICK, 0]
         address = call.args[0]
         if address and process.memory.write(call, address, _TMS.pack(*ticks)) < _TMS.size:
@@ -216,7 +216,7 @@ class Time:
             return
         if call.answer(monotonic // NSEC_PER_CLOCK_TICK):
             process.clock.monotonic = monotonic
-            process.cpu = cpu
+            process.read_cpu(cpu)
 
     def getrusage(self, call: Call, process: Process) -> None:
         """getrusage(2): user time from the CPU clock, everything else 0."""
@@ -224,7 +224,7 @@ class Time:
         if who not in (RUSAGE_SELF, RUSAGE_CHILDREN, RUSAGE_THREAD):
             call.fail(errno.EINVAL)
             return
-        cpu = process.cpu + process.clock.rates.monotonic_step
+        cpu = process.next_cpu()
         shown = process.children_cpu if who == RUSAGE_CHILDREN else cpu
         seconds, nanoseconds = divmod(shown, NSEC_PER_SEC)
         data = _RUSAGE.pack(seconds, nanoseconds // 1000, *(0,) * 16)
@@ -233,7 +233,7 @@ class Time:
             return
         call.said = shown
         if call.answer() and who != RUSAGE_CHILDREN:
-            process.cpu = cpu
+            process.read_cpu(cpu)
 
     def sysinfo(self, call: Call, process: Process) -> None:
         """sysinfo(2): uptime from the monotonic clock, the rest constant."""

@@ -2,8 +2,8 @@
 
 The profile notifies them only with a timeout that is neither zero nor endless. What has come
 already is left to the kernel, which sees it as well; else the call is kept (see
-nsbuild.supervisor.waits). The kernel's own time limit never counts then, since it only gets to do
-the call once that cannot wait.
+nsbuild.supervisor.waits). When something has come later, poll, select and epoll are answered here:
+somebody else may take it meanwhile, and then the kernel would wait for real.
 
 Not here, since nothing tells us when what they wait for has come: semtimedop(2), io_getevents(2),
 and blocking calls on a socket with SO_RCVTIMEO or SO_SNDTIMEO. docs/waiting.md lists them.
@@ -16,9 +16,10 @@ import fcntl
 import os
 import select
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from nsbuild.determinism.clock import LATEST, NSEC_PER_SEC, Clock
+from nsbuild.kernel.epoll import EPOLL_EVENT_SIZE, epoll_events
 from nsbuild.kernel.process import read_small
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
@@ -29,7 +30,7 @@ from nsbuild.supervisor.processes import Process
 from nsbuild.supervisor.waits import Held, Waits
 
 TIMESPEC = struct.Struct("=qq")
-_POLLFD = struct.Struct("=ihH")
+_POLLFD = struct.Struct("=iHH")
 _MASK = struct.Struct("=Q")
 _SIGMASK_ARGUMENT = struct.Struct("=QQ")
 """The sixth argument of pselect6: address and size of a signal mask."""
@@ -49,6 +50,11 @@ FUTEX_WAIT, FUTEX_LOCK_PI, FUTEX_WAIT_BITSET, FUTEX_LOCK_PI2 = 0, 6, 9, 13
 FUTEX_TID_MASK = 0x3FFFFFFF
 _ALL_SIGNALS = (1 << 64) - 1
 
+_MOST_EVENTS = 1024
+"""Of an epoll instance, for one call; the next finds the others."""
+
+Ready = Sequence[int]
+"""The events that have come, 0 for none, for each Watched."""
 Watched = tuple[int, int]
 """A descriptor of the guest's and the events of linux/poll.h that it is watched for."""
 
@@ -93,14 +99,19 @@ class Wait:
             return
         entries = list(_POLLFD.iter_unpack(data))
         watched = [(fd, events | POLLERR | POLLHUP) for fd, events, _ in entries if fd >= 0]
-        nothing = b"".join(_POLLFD.pack(fd, events & 0xFFFF, 0) for fd, events, _ in entries)
 
-        def expire() -> bool:
-            if data != nothing:
-                process.memory.write(call, array, nothing)
-            return call.answer(0)
+        def tell(ready: Ready) -> int:
+            found = iter(ready)
+            told = [next(found) if fd >= 0 else 0 for fd, _, _ in entries]
+            result = b"".join(
+                _POLLFD.pack(fd, events, seen & (events | POLLERR | POLLHUP))
+                for (fd, events, _), seen in zip(entries, told, strict=True)
+            )
+            if result != data:
+                process.memory.write(call, array, result)
+            return sum(map(bool, told))
 
-        self._hold(call, process, duration, expire, watched, mask)
+        self._hold(call, process, duration, watched, mask, tell)
 
     def select(self, call: Call, process: Process) -> None:
         """select(2), pselect6(2)."""
@@ -119,6 +130,7 @@ class Wait:
             return
         size = (count + 63) // 64 * 8
         watched: list[Watched] = []
+        asked: list[tuple[int, int]] = []
         for address, events in zip(sets, (_FOR_READING, _FOR_WRITING, POLLPRI), strict=True):
             if address and size:
                 data = process.memory.read(call, address, size)
@@ -127,15 +139,21 @@ class Wait:
                     return
                 bits = int.from_bytes(data, "little") & (1 << count) - 1
                 watched.extend((fd, events) for fd in range(count) if bits >> fd & 1)
+                asked.extend((fd, address) for fd in range(count) if bits >> fd & 1)
 
-        def expire() -> bool:
-            for address in (*sets, timeout):
-                if address and (size or address == timeout):
-                    zeroes = bytes(16 if address == timeout else size)
-                    process.memory.write(call, address, zeroes)
-            return call.answer(0)
+        def tell(ready: Ready) -> int:
+            found = dict.fromkeys((address for address in sets if address and size), 0)
+            for (fd, address), (_, events), seen in zip(asked, watched, ready, strict=True):
+                if seen & events:
+                    found[address] |= 1 << fd
+            for address, bits in found.items():
+                process.memory.write(call, address, bits.to_bytes(size, "little"))
+            number = sum(bits.bit_count() for bits in found.values())
+            if not number:
+                process.memory.write(call, timeout, bytes(16))
+            return number
 
-        self._hold(call, process, duration, expire, watched, mask)
+        self._hold(call, process, duration, watched, mask, tell)
 
     def epoll(self, call: Call, process: Process) -> None:
         """epoll_wait(2), epoll_pwait(2), epoll_pwait2(2)."""
@@ -150,7 +168,15 @@ class Wait:
         if duration <= 0 or signed32(call.args[2]) <= 0 or not _is_epoll(call.tid, fd):
             call.resume()
             return
-        self._hold(call, process, duration, lambda: call.answer(0), [(fd, POLLIN)], mask)
+        most = min(signed32(call.args[2]), _MOST_EVENTS)
+
+        def tell(ready: Ready) -> int:
+            # Ours is a duplicate of the guest's own: what it says once may be gone then.
+            events = epoll_events(held.fds[0], most) if any(ready) else b""
+            process.memory.write(call, call.args[1], events)
+            return len(events) // EPOLL_EVENT_SIZE
+
+        held = self._hold(call, process, duration, [(fd, POLLIN)], mask, tell)
 
     def mq_timed(self, call: Call, process: Process) -> None:
         """mq_timedsend(2), mq_timedreceive(2): absolute, by the wall clock."""
@@ -160,31 +186,30 @@ class Wait:
             call.resume()
             return
         events = POLLOUT if call.nr == NR["mq_timedsend"] else POLLIN
-
-        def expire() -> bool:
-            return call.fail(errno.ETIMEDOUT)
-
-        self._hold(call, process, duration, expire, [(fd, events)], None)
+        held = self._hold(call, process, duration, [(fd, events)], None, None)
+        held.expire = lambda: call.fail(errno.ETIMEDOUT)
 
     def _hold(
         self,
         call: Call,
         process: Process,
         duration: int,
-        expire: Callable[[], bool],
-        watched: Iterable[Watched],
+        watched: Sequence[Watched],
         mask: int | None,
-    ) -> None:
+        tell: Callable[[Ready], int] | None,
+    ) -> Held:
         """Keep the call until one of `watched` is ready, unless one is or a signal is there.
 
         `mask` are the signals that the call blocks while it waits, None for those of the thread.
+        `tell` writes into the guest what is ready of `watched`, and returns what the call does;
+        with None the kernel does it all.
         """
-        held = Held(call, process, duration, expire)
+        held = Held(call, process, duration, lambda: call.answer(0))
         if mask is not None:
-            held.signals = ~mask & _ALL_SIGNALS
-            if _has_signal(call, held.signals):
+            held.masks = ~mask & _ALL_SIGNALS, mask
+            if _has_signal(call, held.masks[0]):
                 call.resume()
-                return
+                return held
         try:
             ready = _watch(held, watched)
         except OSError:
@@ -192,8 +217,12 @@ class Wait:
         if ready:
             held.close()
             call.resume()
-            return
+            return held
+        if tell is not None:
+            held.expire = lambda: call.answer(tell([0] * len(watched)))
+            held.come = lambda: _tell_ready(held, tell)
         self._waits.hold(held)
+        return held
 
     # Memory and signals.
 
@@ -231,7 +260,7 @@ class Wait:
         if not locks:
             # For the kernel it would never have slept. And what is left of an absolute time it
             # counts by its own clock.
-            held.come = call.answer
+            held.come = lambda: call.answer() or True
             held.interrupt = lambda: call.fail(errno.EINTR)
         self._waits.hold(held)
 
@@ -243,7 +272,7 @@ class Wait:
             call.resume()
             return
         held = Held(call, process, duration, lambda: call.fail(errno.EAGAIN))
-        held.signals = mask
+        held.masks = mask, 0
         self._waits.hold(held)
 
     def sleep(self, call: Call, process: Process, duration: int, rest: int) -> None:
@@ -264,7 +293,7 @@ class Wait:
         self._waits.hold(held)
 
 
-def _watch(held: Held, watched: Iterable[Watched]) -> bool:
+def _watch(held: Held, watched: Sequence[Watched]) -> bool:
     """Watch our own duplicates; True where one is ready. Raises OSError for bad descriptors."""
     call, process = held.call, held.process
     watch = held.watch = select.epoll()
@@ -276,6 +305,16 @@ def _watch(held: Held, watched: Iterable[Watched]) -> bool:
         # Files that cannot be watched are always ready: EPERM.
         watch.register(fd, events)
     return bool(watch.poll(0, 1))
+
+
+def _tell_ready(held: Held, tell: Callable[[Ready], int]) -> bool:
+    """Answer with what is ready; False if nothing is any more."""
+    assert held.watch is not None
+    found = dict(held.watch.poll(0))
+    result = tell([found.get(fd, 0) for fd in held.fds]) if found else 0
+    if result:
+        held.call.answer(result)
+    return bool(result)
 
 
 _MQ = (NR["mq_timedsend"], NR["mq_timedreceive"])
