@@ -37,6 +37,7 @@ TFD_SETTIME_FLAGS = 3
 SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD_ID = 0, 1, 4
 _MOST_TIMERS = 10_000
 _MOST_TICKS = 1 << 62
+_MANY_TICKS = 16
 _MOST_SKIPPED = 1 << 20
 
 _ITIMERVAL = struct.Struct("=4q")
@@ -49,7 +50,7 @@ class Timer(Deadline):
     """A timer that has been set; `interval` in nanoseconds.
 
     `act` is what it does, given how often it has been due since; it returns whether nobody has
-    taken notice of the last time. Then an interval timer waits twice as long each time, and tells
+    taken notice for long. Then an interval timer waits twice as long each time, and tells
     all of it at once: a ticker of a millisecond that nobody reads would make an hour's sleep take
     four million turns.
     """
@@ -395,7 +396,7 @@ class Ticking(Timer):
         if not self.interval:
             self._timer.setting = None
             self.cancelled()
-        return before > 0
+        return before >= _MANY_TICKS
 
     def cancelled(self) -> None:
         """Nothing will be counted any more."""
