@@ -364,6 +364,8 @@ class Supervisor:
         if process.has_children:
             self.table.merge_reaped(process)
         waits = process in self.waits.by_process
+        if waits:
+            self.waits.calls(process)
         if self.keeper is not None and not waits and self.keeper.retry(call, process):
             self.keeper.births_went_on()
             return

@@ -252,13 +252,20 @@ class Waits:
             if isinstance(deadline, Held):
                 self.cancel(deadline)
 
+    def calls(self, process: Process) -> None:
+        """`process`, which has deadlines, makes a call: another thread's wait may be over by it.
+
+        Before the caller goes on, and takes again what it has given up for a moment.
+        """
+        for deadline in tuple(self.by_process.get(process, ())):
+            if isinstance(deadline, Held) and self._has_changed(deadline):
+                self._resume(deadline)
+
     def called(self, process: Process) -> None:
-        """`process`, which has deadlines, has been answered a call of another of its threads."""
+        """`process`, which has deadlines, has been answered a call that may have read its clock."""
         for deadline in sorted(self.by_process.get(process, ()), key=lambda one: one.at):
             if deadline.is_over():
                 self._fire(deadline)
-            elif isinstance(deadline, Held) and self._has_changed(deadline):
-                self._resume(deadline)
 
     # What happens.
 

@@ -1,9 +1,11 @@
 """Calls that wait with a timeout: poll, select and epoll, futex, sigtimedwait, mq_timed*, sleeping.
 
-The profile notifies them only with a timeout that is neither zero nor endless. What has come
-already is left to the kernel, which sees it as well; else the call is kept (see
-nsbuild.supervisor.waits). When something has come later, poll, select and epoll are answered here:
-somebody else may take it meanwhile, and then the kernel would wait for real.
+The profile notifies them only with a timeout that is not endless. A look, with a timeout of zero,
+is let go on at once; but to be answered puts its caller behind all others that can run, so that who
+looks again and again does not keep the CPU from what it looks for. What has come already is left to
+the kernel, which sees it as well; else the call is kept (see nsbuild.supervisor.waits). When
+something has come later, poll, select and epoll are answered here: somebody else may take it
+meanwhile, and then the kernel would wait for real.
 
 Not here, since nothing tells us when what they wait for has come: semtimedop(2), io_getevents(2),
 and blocking calls on a socket with SO_RCVTIMEO or SO_SNDTIMEO. docs/waiting.md lists them.
