@@ -160,7 +160,8 @@ class Supervisor:
             parts.front.fileno(): self._front_event,
         }
         self.waits = Waits(
-            *(self.listener, self.epoll, self.sources, trace), self._make_idle, self._touched
+            *(self.listener, self.epoll, self.sources, trace, self._make_idle, self._touched),
+            lambda: (len(self.times.table.by_key), self.table.changes),
         )
         self.timers = Timers(self.waits, self.table.thread_outside)
         self.handlers = self._collect_handlers(rules)

@@ -151,6 +151,8 @@ class ProcessTable:
         trace: Trace,
     ) -> None:
         self.root = root
+        self.changes = 0
+        """How many processes have been entered and have ended."""
         self.expected: Process | None = None
         self.ending: Callable[[Process], None] = lambda _: None
         self.exists = exists
@@ -164,6 +166,7 @@ class ProcessTable:
 
     def expect(self, process: Process) -> None:
         """Enter a process that is about to be born."""
+        self.changes += 1
         self.by_vpid[process.vpid] = process
         self.expected = process
 
@@ -275,6 +278,7 @@ class ProcessTable:
     def ended(self, pidfd: int) -> Process:
         """Forget the numbers of a process whose pidfd says that it has ended; returns it."""
         process = self.by_pidfd.pop(pidfd)
+        self.changes += 1
         self.ending(process)
         self.epoll.unregister(pidfd)
         del self.by_tid[process.pid]

@@ -11,7 +11,8 @@ once. Timers (nsbuild.supervisor.answers.timers) wait here without a call. Both 
   notified call: it could see otherwise that it is overdue.
 - If everything waits and somebody for the world outside, the earliest fires when that has been so
   for as long as the timeout, in real time. And if somebody computes without a single notified call,
-  when as much CPU time has been used: on a bare kernel it would have fired too.
+  when as much CPU time has been used: on a bare kernel it would have fired too. At last, when the
+  container has got nowhere for as long, and for a minute: somebody asks again and again.
 
 A signal ends a kept call like any other, but is looked for only when everything waits, for the
 kernel tells nobody of it. Nothing here is on the path of calls that do not wait.
@@ -41,6 +42,8 @@ _FIRST_RETRY, _LAST_RETRY = 0.001, 0.05
 """How soon we ask again who runs, in seconds: at first, and at most; it doubles each time."""
 _STUCK = 10.0
 """How long nobody does anything before who waits for a disk counts as waiting for the outside."""
+_STALL_CHECK, _STALLED = 5.0, 60.0
+"""How often we look whether the container gets anywhere, and when we believe that it does not."""
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -164,7 +167,8 @@ class Waits:
     """All deadlines of the container.
 
     `make_idle` forks the idle process, when it is needed; `touched` is called when the memory of a
-    process has been looked at or its clock moved, other than in the answer to a call of its own.
+    process has been looked at or its clock moved, other than in the answer to a call of its own;
+    `progress` gives what changes with each birth, each end of a process and each file that is new.
     """
 
     def __init__(
@@ -175,6 +179,7 @@ class Waits:
         trace: Trace,
         make_idle: Callable[[], IdleProcess],
         touched: Callable[[Process], None],
+        progress: Callable[[], object],
     ) -> None:
         self._listener = listener
         self._epoll = epoll
@@ -182,6 +187,8 @@ class Waits:
         self._trace = trace
         self._make_idle = make_idle
         self._touched = touched
+        self._progress = progress
+        self._stalled: tuple[object, float] = None, 0.0
         self._idle: IdleProcess | None = None
         self._asked = False
         self._seen = 0
@@ -336,6 +343,7 @@ class Waits:
             self._add_source(self._idle.fileno(), self._answered)
         self._idle.wake()
         self._asked = True
+        self._schedule(_STALL_CHECK)
 
     def _answered(self) -> None:
         assert self._idle is not None
@@ -400,5 +408,20 @@ class Waits:
         # It may have been set again since it was ready.
         with suppress(BlockingIOError):
             os.read(self._timer, 8)
-        if len(self._agenda):
+        first = self._agenda.first()
+        if first is not None and self._has_stalled(first):
+            self._fire(first)
+        if not len(self._agenda):
+            return
+        if self._asked:
+            self._schedule(_STALL_CHECK)
+        else:
             self._ask()
+
+    def _has_stalled(self, first: Deadline) -> bool:
+        """Whether all that was done for a long time was to ask, over and over."""
+        now, progress = time.monotonic(), self._progress()
+        if progress != self._stalled[0]:
+            self._stalled = progress, now
+        waited = now - max(self._stalled[1], first.since)
+        return waited >= max(first.duration / NSEC_PER_SEC, _STALLED)

@@ -1,0 +1,7 @@
+include!(concat!(env!("OUT_DIR"), "/table.rs"));
+
+fn main() {
+    for line in TABLE {
+        println!("{line}");
+    }
+}
