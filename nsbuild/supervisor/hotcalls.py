@@ -145,7 +145,7 @@ class Keeper:
     def answered(self, tid: int, process: Process, alone: bool = True) -> None:
         """`process` has been answered a call of its thread `tid`.
 
-        The extension may answer the next one if it is `alone`.
+        The extension may answer the next one if it is `alone`: whoever waits is seen to at each.
         """
         self.hot.pending = bool(self._times.pending)
         if alone:

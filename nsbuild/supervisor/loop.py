@@ -388,7 +388,6 @@ class Supervisor:
         if self.trace.enabled:
             self.trace.call(process.name, process.vpid, call)
         if process in self.waits.by_process:
-            # Each of its calls must come here, with the extension as without.
             self.waits.called(process)
         if self.keeper is not None:
             self.keeper.answered(call.tid, process, process not in self.waits.by_process)
