@@ -66,6 +66,10 @@ class Clock:
         """What the next monotonic read returns."""
         return min(self.monotonic + self.rates.monotonic_step, LATEST)
 
+    def until(self, when: int, wall: bool) -> int:
+        """How long it is until `when`, a wall or a monotonic reading; 0 if that is over."""
+        return max(0, when - (self.wall if wall else self.monotonic))
+
     def sleep(self, duration: int) -> None:
         """Move by `duration` nanoseconds, as a sleep does that nobody has to wait for."""
         self.wall = min(self.wall + duration, LATEST)

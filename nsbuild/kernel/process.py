@@ -63,6 +63,12 @@ def read_small(path: str, dir_fd: int | None = None, size: int = 8192) -> bytes:
         os.close(fd)
 
 
+def status_fields(text: bytes) -> dict[bytes, bytes]:
+    """/proc/PID/status by field."""
+    pairs = (line.split(b":", 1) for line in text.splitlines() if b":" in line)
+    return {key: value.strip() for key, value in pairs}
+
+
 def read_whole(path: bytes) -> bytes:
     """All of a /proc file that may be longer than one read (mountinfo is best read to its end)."""
     with open(path, "rb", buffering=0) as file:

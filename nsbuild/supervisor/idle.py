@@ -24,9 +24,9 @@ from typing import NamedTuple, NoReturn
 import prctl
 
 from nsbuild.errors import NsbuildError
-from nsbuild.kernel.process import keep_only, read_small
+from nsbuild.kernel.process import keep_only, read_small, status_fields
 
-from .outside import Outside, Waits
+from .outside import Awaited, Outside
 
 FREE = b"f"
 WAKE = b"w"
@@ -160,7 +160,7 @@ class Look:
         # What was handed over is good for names below it, but not for reading.
         self._proc = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc_fd)
         self._outside = outside
-        self._known: dict[Task, Waits] = {}
+        self._known: dict[Task, Awaited] = {}
 
     def verdict(self, held: dict[int, Masks]) -> bytes:
         """The answer to SCAN."""
@@ -174,9 +174,9 @@ class Look:
         )
         waits = self._waits(tasks) if asleep else set()
         kind, ticks = IDLE, 0
-        if not asleep or Waits.UNDERWAY in waits:
+        if not asleep or Awaited.UNDERWAY in waits:
             kind = BUSY
-        elif Waits.FOR_INPUT in waits:
+        elif Awaited.INPUT in waits:
             kind = OUTSIDE
         if kind != BUSY and self._tasks() != tasks:
             kind = BUSY
@@ -202,7 +202,7 @@ class Look:
                 processes.add(pid)
         return found
 
-    def _waits(self, tasks: dict[int, Task]) -> set[Waits]:
+    def _waits(self, tasks: dict[int, Task]) -> set[Awaited]:
         """What all of them wait for. Who has not run since the last look waits for the same."""
         known = self._known
         self._known = {
@@ -254,12 +254,6 @@ class Look:
 
 
 _SWITCHES = (b"voluntary_ctxt_switches", b"nonvoluntary_ctxt_switches")
-
-
-def status_fields(text: bytes) -> dict[bytes, bytes]:
-    """/proc/PID/status by field."""
-    pairs = (line.split(b":", 1) for line in text.splitlines() if b":" in line)
-    return {key: value.strip() for key, value in pairs}
 
 
 def pending(fields: dict[bytes, bytes]) -> int:

@@ -62,11 +62,11 @@ _MOST = 1024
 Identity = tuple[int, int]
 
 
-class Waits(Enum):
+class Awaited(Enum):
     """What a thread waits for: somebody inside, or time; the outside; what is being done."""
 
     INSIDE = 0
-    FOR_INPUT = 1
+    INPUT = 1
     UNDERWAY = 2
 
 
@@ -78,14 +78,14 @@ class Outside:
         self._inherited = inherited
         self._network = network
 
-    def waits(self, task: str) -> Waits:
+    def waits(self, task: str) -> Awaited:
         """What the sleeping `task`, "PID/task/TID", waits for."""
         number, *arguments = self._call(task)
         if number in _DISK:
-            return Waits.UNDERWAY
+            return Awaited.UNDERWAY
         if any(self._is_outside(task, fd) for fd in self._descriptors(task, number, arguments)):
-            return Waits.UNDERWAY if number in _OUTPUT else Waits.FOR_INPUT
-        return Waits.INSIDE
+            return Awaited.UNDERWAY if number in _OUTPUT else Awaited.INPUT
+        return Awaited.INSIDE
 
     def bears(self, task: str) -> bool:
         """Whether `task` waits in vfork for its child, as if for a disk."""

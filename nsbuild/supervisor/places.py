@@ -32,7 +32,7 @@ from nsbuild.kernel.files import (
     statx,
 )
 from nsbuild.kernel.namespaces import CLONE_NEWNS
-from nsbuild.kernel.process import read_small, read_whole
+from nsbuild.kernel.process import read_small, read_whole, status_fields
 
 from .listener import Call
 from .processes import Process
@@ -293,10 +293,9 @@ class Places:
 
     def _look_up(self, tid: bytes) -> Place:
         try:
-            status = read_small(os.fsdecode(tid) + "/status")
+            fields = status_fields(read_small(os.fsdecode(tid) + "/status"))
         except OSError:
             return PLAIN
-        fields = dict(line.split(b":\t", 1) for line in status.splitlines() if b":\t" in line)
         uid, gid = (int(fields[key].split()[3]) for key in (b"Uid", b"Gid"))
         groups = tuple(map(int, fields[b"Groups"].split()))
         dac = int(fields[b"CapEff"], 16) & _DAC == _DAC

@@ -308,11 +308,9 @@ class Time:
             return
         if flags & TIMER_ABSTIME:
             if cpu_clock:
-                now = process.cpu
+                duration = max(0, duration - process.cpu)
             else:
-                clock = process.clock
-                now = clock.wall if which in WALL_CLOCKS else clock.monotonic
-            duration = max(0, duration - now)
+                duration = process.clock.until(duration, which in WALL_CLOCKS)
         # The kernel tells no rest of an absolute time.
         self._sleep(call, process, duration, 0 if flags & TIMER_ABSTIME else call.args[3])
 

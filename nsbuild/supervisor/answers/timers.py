@@ -198,8 +198,7 @@ class Timers:
     def _tell_itimer(self, call: Call, process: Process, which: int, address: int) -> bool:
         """Write what a timer is set to; False after having failed the call."""
         if which == ITIMER_REAL:
-            timer = self._real.get(process)
-            told = (0, 0) if timer is None else timer.left()
+            told = _left(self._real.get(process))
         else:
             told = self._cpu.get((process, which), (0, 0))
         return _tell(call, process, address, told, 1000)
@@ -264,7 +263,7 @@ class Timers:
         timer = self._timer(call, process)
         if timer is None:
             return
-        told = (0, 0) if timer.setting is None else timer.setting.left()
+        told = _left(timer.setting)
         if not _tell(call, process, call.args[3], told, 1) or not call.answer():
             return
         self._stop(timer.setting)
@@ -290,7 +289,7 @@ class Timers:
         """timer_gettime(2)."""
         timer = self._timer(call, process)
         if timer is not None:
-            told = (0, 0) if timer.setting is None else timer.setting.left()
+            told = _left(timer.setting)
             if _tell(call, process, call.args[1] or 1, told, 1):
                 call.answer()
 
@@ -348,7 +347,7 @@ class Timers:
         if found is None:
             return
         fd, timer = found
-        told = (0, 0) if timer.setting is None else timer.setting.left()
+        told = _left(timer.setting)
         if not _tell(call, process, call.args[3], told, 1) or not call.answer():
             os.close(fd)
             return
@@ -369,7 +368,7 @@ class Timers:
         if found is not None:
             fd, timer = found
             os.close(fd)
-            told = (0, 0) if timer.setting is None else timer.setting.left()
+            told = _left(timer.setting)
             if _tell(call, process, call.args[1] or 1, told, 1):
                 call.answer()
 
@@ -409,10 +408,12 @@ def _is_clock(clock: int) -> bool:
 
 def _duration(process: Process, value: int, clock: int, absolute: bool) -> int:
     """How long it is until `value` of that clock."""
-    if not absolute:
-        return value
-    now = process.clock.wall if clock in WALL_CLOCKS else process.clock.monotonic
-    return max(1, value - now)
+    return max(1, process.clock.until(value, clock in WALL_CLOCKS)) if absolute else value
+
+
+def _left(setting: Timer | None) -> tuple[int, int]:
+    """What the calls tell that read a timer with this setting."""
+    return (0, 0) if setting is None else setting.left()
 
 
 def _signal(process: Process, number: int, timer: Posix | None = None, which: int = 0) -> None:

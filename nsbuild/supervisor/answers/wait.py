@@ -20,18 +20,19 @@ import select
 import struct
 from collections.abc import Callable, Sequence
 
-from nsbuild.determinism.clock import LATEST, NSEC_PER_SEC, Clock
+from nsbuild.determinism.clock import LATEST, NSEC_PER_SEC
 from nsbuild.kernel.epoll import EPOLL_EVENT_SIZE, epoll_events
-from nsbuild.kernel.process import read_small
+from nsbuild.kernel.process import read_small, status_fields
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.borrow import borrow
-from nsbuild.supervisor.idle import pending, status_fields
+from nsbuild.supervisor.idle import pending
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.processes import Process
 from nsbuild.supervisor.waits import Held, Waits
 
-TIMESPEC = struct.Struct("=qq")
+from .time import TIMESPEC
+
 _POLLFD = struct.Struct("=iHH")
 _MASK = struct.Struct("=Q")
 _SIGMASK_ARGUMENT = struct.Struct("=QQ")
@@ -279,7 +280,6 @@ class Wait:
 
     def sleep(self, call: Call, process: Process, duration: int, rest: int) -> None:
         """nanosleep(2) and clock_nanosleep(2), whose `rest` a signal fills in; 0 for none."""
-
         if not duration:
             call.answer()
             return
@@ -360,9 +360,4 @@ def _relative(call: Call, process: Process, address: int, unit: int = 1) -> int:
 def _until(call: Call, process: Process, address: int, wall: bool) -> int | None:
     """How long it is until the absolute time at `address`; None if the kernel will refuse it."""
     when = _relative(call, process, address)
-    return None if when < 0 else remaining(process.clock, when, wall)
-
-
-def remaining(clock: Clock, when: int, wall: bool) -> int:
-    """Nanoseconds from now until `when`, by the wall or the monotonic clock; 0 if it is over."""
-    return max(0, when - (clock.wall if wall else clock.monotonic))
+    return None if when < 0 else process.clock.until(when, wall)
