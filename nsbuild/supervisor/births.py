@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from nsbuild.determinism.names import preferred_pid, thread_name
@@ -57,12 +56,9 @@ class Birth(NamedTuple):
 class Births:
     """Lets forks happen one after another."""
 
-    def __init__(
-        self, table: ProcessTable, numbers: Numbers, parent_of: Callable[[Process], Process | None]
-    ) -> None:
+    def __init__(self, table: ProcessTable, numbers: Numbers) -> None:
         self.table = table
         self.numbers = numbers
-        self.parent_of = parent_of
         self.in_flight: Birth | None = None
         table.ending = self.ended
         self.waiting: deque[tuple[Call, Process]] = deque()
@@ -129,7 +125,7 @@ class Births:
         else:
             shares_memory = call.nr == NR["vfork"] or bool(flags & CLONE_VM)
             child = process.bear(0, shares_memory)
-            parent = self.parent_of(process) if flags & CLONE_PARENT else process
+            parent = process.parent if flags & CLONE_PARENT else process
             name = child.name
         vpid = self.numbers.reserve(preferred_pid(name))
         if not vpid:

@@ -112,6 +112,8 @@ class Listener:
         self.hot: Hot | None = None
         self.guest_priority = 0
         """The guest's SCHED_FIFO priority, 0 without."""
+        self._kept_back = 0
+        self._answer: tuple[int, int, int, int] | None = None
         self.open_inside: Callable[[int, str], int] = lambda _vpid, _name: -1
         size_notif, size_resp = notif_sizes()
         self._notif = bytearray(max(size_notif, NOTIF.size))
@@ -157,6 +159,11 @@ class Listener:
 
     def send(self, call_id: int, value: int, error: int, flags: int) -> bool:
         """Answer; False if the target is no longer there to take it."""
+        if call_id == self._kept_back:
+            if not self.valid(call_id):
+                return False
+            self._answer = call_id, value, error, flags
+            return True
         NOTIF_RESP.pack_into(self._resp, 0, call_id, value, error, flags)
         while True:
             try:
@@ -168,6 +175,21 @@ class Listener:
                     return False
                 raise
             return True
+
+    def keep_back(self, call: Call) -> None:
+        """Send the answer to `call`, once it is given, only with `let_go`.
+
+        Signals that are sent in between find the caller in this call, never on its way into the
+        next one, which they would make fail with EINTR.
+        """
+        self._kept_back = call.id
+
+    def let_go(self) -> None:
+        """Send what `keep_back` has kept; the caller may have been killed since."""
+        self._kept_back = 0
+        if self._answer is not None:
+            answer, self._answer = self._answer, None
+            self.send(*answer)
 
     def send_fd(self, call: Call, fd: int, fd_flags: int) -> bool:
         """Answer with a descriptor (Linux 5.14)."""

@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import socket
-from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,7 +20,6 @@ from nsbuild.determinism.entropy import Stream, root_seed
 from nsbuild.determinism.names import ROOT, ROOT_PID
 from nsbuild.errors import NsbuildError, warn
 from nsbuild.kernel.process import read_small
-from nsbuild.kernel.timerfd import every
 from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
 
 from . import hotcalls
@@ -40,6 +38,7 @@ from .answers.wait import Wait
 from .answers.write import Write
 from .births import RETRY_MILLISECONDS, Births
 from .devices import Devices
+from .eager import Eager
 from .exechook import ExecHook
 from .filetimes import FileTimes
 from .fusefile import Content, FuseFile, Unmounted
@@ -52,7 +51,8 @@ from .memory import MemoryClosedError
 from .outside import Outside, inherited_from
 from .places import Places
 from .processes import Process, ProcessTable
-from .spin import CHECK_SECONDS, OVERDUE_CHECKS, SpinGuard
+from .spin import SpinGuard
+from .spinwatch import SpinWatch
 from .trace import Trace
 from .vdso import Patch
 from .waits import Waits
@@ -142,16 +142,14 @@ class Supervisor:
             self.listener.guest_priority = parts.spin.priority
         fds = parts.proc_fd, parts.pids
         self.table = ProcessTable(_root(rules), parts.link.exists, *fds, self.epoll, trace)
-        self.births = Births(self.table, parts.link, self._parent_of)
+        self.births = Births(self.table, parts.link)
         self.status: int | None = None
         self.exec_hook = ExecHook(parts.patch)
         self.refused: set[Process] = set()
-        self.backlog: deque[Call] | None = None
-        self.eager = select.poll()
+        self.eager: Eager | None = None
         if parts.spin is None:
-            self.backlog = deque()
-            self.eager.register(parts.listener_fd, select.POLLIN)
-            parts.link.meanwhile = self._meanwhile
+            self.eager = Eager(self.listener, self._touched)
+            parts.link.meanwhile = self.eager.meanwhile
         devices = Devices(parts.workdir)
         served = {os.fsencode(SERVED[name].path): SERVED[name].shown for name in parts.fuse}
         self.times = FileTimes(devices, served, parts.start, rules.rates.epoch)
@@ -169,7 +167,8 @@ class Supervisor:
         self.table.ending = self._ending
         self._add_devices()
         if parts.spin is not None:
-            self._watch_spinners(parts.spin)
+            watch = SpinWatch(parts.spin, self.listener, self.table, trace)
+            watch.start(self.sources.__setitem__, self._touched_thread)
         for fd in (*self.sources, parts.listener_fd):
             self.epoll.register(fd, select.EPOLLIN)
 
@@ -205,7 +204,7 @@ class Supervisor:
         if self.trace.enabled or not hotcalls.available():
             return None
         fds = self.listener.fd, self.epoll.fileno()
-        hot = hotcalls.make_hot(*fds, ONLY_BY_US, self.backlog is None, self.times)
+        hot = hotcalls.make_hot(*fds, ONLY_BY_US, self.eager is None, self.times)
         self.listener.hot = hot
         spin = self.parts.spin
         return Keeper(hot, self.births, self.times, () if spin is None else spin.back)
@@ -216,8 +215,11 @@ class Supervisor:
         return IdleProcess(parts.proc_fd, outside, parts.spin.priority - 1 if parts.spin else 0)
 
     def _touched(self, process: Process) -> None:
+        self._touched_thread(process.pid)
+
+    def _touched_thread(self, tid: int) -> None:
         if self.keeper is not None:
-            self.keeper.hot.forget(process.pid)
+            self.keeper.hot.forget(tid)
 
     def _ending(self, process: Process) -> None:
         if self.keeper is not None:
@@ -225,6 +227,8 @@ class Supervisor:
         self.waits.forget(process)
         self.timers.forget(process)
         self.births.ended(process)
+        if self.eager is not None:
+            self.eager.ended(process)
 
     def _add_devices(self) -> None:
         for name, fd in self.parts.fuse.items():
@@ -258,11 +262,14 @@ class Supervisor:
         wait = self._wait if self.keeper is None else self.keeper.hot.wait
         by_pidfd = self.table.by_pidfd
         births = self.births
+        eager = self.eager
         while self.status is None:
             called = False
             # Ends first: a number may only be trusted once those who had it before are forgotten.
             # A call that was received while we asked init is one that epoll will not tell of again.
-            patience = 0 if self.backlog else RETRY_MILLISECONDS if births.waiting else -1
+            patience = RETRY_MILLISECONDS if births.waiting else -1
+            if eager is not None and (eager.backlog or eager.impatient):
+                patience = 0 if eager.backlog else RETRY_MILLISECONDS
             ready, values = wait(patience)
             if values is not None:
                 self._take(Call(self.listener, values))
@@ -274,8 +281,9 @@ class Supervisor:
                 elif fd in self.sources:
                     self.sources[fd]()
                 # Else its process ended together with its parent, whose end it was forgotten with.
-            if self.backlog is not None:
-                self._answer_backlog(self.backlog)
+            if eager is not None:
+                for call in eager.calls():
+                    self._answer(call)
             elif called:
                 self._receive_and_answer()
             if births.waiting:
@@ -288,10 +296,10 @@ class Supervisor:
         return self.epoll.poll(patience / 1000 if patience > 0 else patience, _EVENTS), None
 
     def _take(self, call: Call) -> None:
-        if self.backlog is None:
+        if self.eager is None:
             self._answer(call)
         else:
-            self.backlog.append(call)
+            self.eager.backlog.append(call)
 
     def _ended(self, pidfd: int) -> None:
         process = self.table.ended(pidfd)
@@ -310,43 +318,11 @@ class Supervisor:
         if call is not None:
             self._answer(call)
 
-    def _answer_backlog(self, backlog: deque[Call]) -> None:
-        """Receive all that wait, then answer in turn, receiving between answers."""
-        self._receive_waiting(0)
-        while backlog:
-            self._answer(backlog.popleft())
-            self._receive_waiting(0)
-
-    def _receive_waiting(self, other: int) -> bool:
-        """Receive every call that waits; True once descriptor `other` is readable, if there is one.
-
-        Without SCHED_FIFO the guest also runs while we wait for init. A call of it that is received
-        is safe from signals; one that waits to be is given up by the next SIGCHLD, with EINTR.
-        """
-        assert self.backlog is not None
-        while True:
-            ready = dict(self.eager.poll(0 if not other else None))
-            if ready.get(self.listener.fd, 0) & select.POLLIN:
-                call = self.listener.receive()
-                if call is not None:
-                    self.backlog.append(call)
-            elif self.listener.fd in ready:
-                self.eager.unregister(self.listener.fd)
-            elif other not in ready:
-                return False
-            if other in ready:
-                return True
-
-    def _meanwhile(self, requests: socket.socket) -> None:
-        fd = requests.fileno()
-        self.eager.register(fd, select.POLLIN)
-        while not self._receive_waiting(fd):
-            pass
-        self.eager.unregister(fd)
-
     def _answer(self, call: Call) -> None:
         process = self.table.of(call)
         if process is None:
+            return
+        if self.eager is not None and self.eager.keeps(call, process):
             return
         call.vpid = process.vpid
         if self.parts.spin is not None:
@@ -367,6 +343,9 @@ class Supervisor:
         waits = process in self.waits.by_process
         if waits:
             self.waits.calls(process)
+            self.listener.keep_back(call)
+            clock = process.clock
+            before = clock.wall, clock.monotonic
         if self.keeper is not None and not waits and self.keeper.retry(call, process):
             self.keeper.births_went_on()
             return
@@ -387,20 +366,18 @@ class Supervisor:
             )
         if self.trace.enabled:
             self.trace.call(process.name, process.vpid, call)
-        if process in self.waits.by_process:
-            self.waits.called(process)
+        if waits:
+            if (clock.wall, clock.monotonic) != before:
+                self.waits.read_clock(process)
+            self.listener.let_go()
         if self.keeper is not None:
             self.keeper.answered(call.tid, process, process not in self.waits.by_process)
 
-    def _exit_group(self, call: Call, _process: Process) -> None:
-        """Receive whatever waits before the end of the process makes SIGCHLD.
-
-        Without SCHED_FIFO a call may have been entered and not been received; the signal would make
-        it fail with EINTR (docs/signals.md).
-        """
-        if self.backlog is not None:
-            self._receive_waiting(0)
-        call.resume()
+    def _exit_group(self, call: Call, process: Process) -> None:
+        if self.eager is None:
+            call.resume()
+        else:
+            self.eager.leave(call, process)
 
     def _arch_prctl(self, call: Call, process: Process) -> None:
         if call.args[0] & 0xFFFFFFFF == ARCH_SET_FS:
@@ -431,12 +408,6 @@ class Supervisor:
                 warn(f"killed {program} (process {process.vpid}): {why}")
         call.fail(errno.ENOSYS)
 
-    def _parent_of(self, process: Process) -> Process | None:
-        for candidate in self.table.by_tid.values():
-            if candidate.youngest_child is process or process in candidate.older_children:
-                return candidate
-        return None
-
     def _init_event(self) -> None:
         event = receive_event(self.parts.events)
         if event is None:
@@ -455,45 +426,3 @@ class Supervisor:
             raise NsbuildError("the process that started the container is gone")
         for number in numbers:
             self.parts.link.signal(number)
-
-    def _watch_spinners(self, spin: SpinGuard) -> None:
-        """Look for spinners now and then; a timeout of the loop's own would cost each call more."""
-        spin.watcher()
-        timer = every(min(CHECK_SECONDS, spin.bound))
-        asked = False
-        overdue = 0
-
-        def tick() -> None:
-            nonlocal asked, overdue
-            os.read(timer, 8)
-            if not spin.quiet(self.listener.received):
-                overdue = 0
-            elif asked:
-                overdue += 1
-                if overdue == OVERDUE_CHECKS:
-                    spin.lower(self.table.by_tid)
-                    self.trace.line("?", 0, "all stepped back: nobody could see who kept the CPU")
-            else:
-                watcher = spin.watcher()
-                if watcher.fileno() not in self.sources:
-                    self.sources[watcher.fileno()] = answered
-                    self.epoll.register(watcher.fileno(), select.EPOLLIN)
-                watcher.send(b"?")
-                asked = True
-
-        def answered() -> None:
-            nonlocal asked, overdue
-            asked, overdue = False, 0
-            self._stepped_back(spin.judge(self.listener.received))
-            if self.keeper is not None:
-                for tid in spin.back:
-                    self.keeper.hot.forget(tid)
-
-        self.sources[timer] = tick
-
-    def _stepped_back(self, tid: int) -> None:
-        """Record that the spinning thread `tid` lets the others go first; 0 if none does."""
-        if tid:
-            process = self.table.by_tid.get(tid)
-            name, vpid = (process.name, process.vpid) if process is not None else ("?", 0)
-            self.trace.line(name, vpid, "stepped back: it kept the CPU while others waited")

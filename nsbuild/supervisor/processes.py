@@ -39,6 +39,7 @@ class Process:
     `vpid` is its number in the container, `pid` its number outside (0 until its first call).
     `cpu` and `children_cpu` are CPU time in nanoseconds, its own and that of reaped children;
     `cpu_reads` is how often its own has been read.
+    `parent` is who may reap it, None for the container's init.
     `has_children` is false while there is nothing for `ProcessTable.merge_reaped` to look at.
     `place` is from where it sees files, None while unknown; `moving` is the thread whose call may
     be changing that, 0 for none; `split` says that its threads may see different ones; `made`
@@ -61,6 +62,7 @@ class Process:
         "name",
         "older_children",
         "orphan",
+        "parent",
         "pid",
         "pidfd",
         "place",
@@ -92,6 +94,7 @@ class Process:
         self.gone = False
         self.has_children = False
         self.orphan = False
+        self.parent: Process | None = None
         self.place: Place | None = None
         self.moving = 0
         self.split = False
@@ -125,9 +128,11 @@ class Process:
             self.older_children.append(self.youngest_child)
         self.youngest_child = child
         self.has_children = True
+        child.parent = self
 
     def absorb(self, child: Process) -> None:
         """Take over the clock and the CPU time of a reaped child."""
+        child.parent = None
         self.clock.merge(child.clock)
         self.children_cpu += child.cpu + child.children_cpu
 
@@ -300,6 +305,7 @@ class ProcessTable:
     def _orphan(self, child: Process) -> None:
         """From here on the container's init reaps `child`, and nobody takes over its clock."""
         child.orphan = True
+        child.parent = None
         if child.pidfd >= 0 and child.pidfd not in self.by_pidfd:
             self._bury(child)
 

@@ -26,6 +26,7 @@ from typing import NamedTuple, NoReturn
 
 import prctl
 
+from nsbuild.errors import NsbuildError
 from nsbuild.kernel.process import keep_only, read_small
 from nsbuild.kernel.sched import set_fifo
 
@@ -100,7 +101,10 @@ class SpinGuard:
 
         Returns its number if others could run, else 0. `received` is as for `quiet`.
         """
-        words = self.watcher().recv(_LIMIT).split()
+        message = self.watcher().recv(_LIMIT)
+        if not message:
+            raise NsbuildError("the process that watches for spinners has died")
+        words = message.split()
         if received != self._received:
             # Who spun when the watcher looked may be forking by now.
             return 0

@@ -7,8 +7,8 @@ once. Timers (nsbuild.supervisor.answers.timers) wait here without a call. Both 
 - While anything in the container can run, none fires.
 - When everything waits (nsbuild.supervisor.idle tells), the earliest fires, alone; the clock of
   its process moves up to it.
-- A process whose own clock has passed a deadline of its own by being read has that fire at its next
-  notified call: it could see otherwise that it is overdue.
+- A process that reads its clock and so gets to a deadline of its own has that fire before it is
+  told the reading: it could see otherwise that it is overdue.
 - If everything waits and somebody for the world outside, the earliest fires when that has been so
   for as long as the timeout, in real time. And if somebody computes without a single notified call,
   when as much CPU time has been used: on a bare kernel it would have fired too. At last, when the
@@ -268,8 +268,12 @@ class Waits:
             if isinstance(deadline, Held) and self._has_changed(deadline):
                 self._resume(deadline)
 
-    def called(self, process: Process) -> None:
-        """`process`, which has deadlines, has been answered a call that may have read its clock."""
+    def read_clock(self, process: Process) -> None:
+        """`process`, which has deadlines, is about to be told a new reading of its clock.
+
+        Not at any call: one deadline that fires moves the clock up to others, which are still to
+        fire one after the other, each when everything waits.
+        """
         for deadline in sorted(self.by_process.get(process, ()), key=lambda one: one.at):
             if deadline.is_over():
                 self._fire(deadline)

@@ -95,7 +95,7 @@ class Machine:
         root = Process("1", 2, Clock(Rates()), Stream(root_seed(0)))
         self.epoll = select.epoll()
         self.table = ProcessTable(root, self.kernel.exists, -1, -1, self.epoll, Trace(None))
-        self.births = Births(self.table, self.kernel, lambda _: None)
+        self.births = Births(self.table, self.kernel)
         self.running = [Running(root, 3, 3)]
         self.seen: dict[str, tuple[int, bytes]] = {}
 
