@@ -20,6 +20,7 @@ from nsbuild.determinism.names import preferred_pid, thread_name
 from nsbuild.kernel.namespaces import CLONE_PARENT, CLONE_THREAD, CLONE_VM
 from nsbuild.kernel.x86_64 import NR
 
+from .answers import Handler
 from .listener import Call
 from .processes import Process, ProcessTable
 
@@ -60,6 +61,8 @@ class Births:
         self.table = table
         self.numbers = numbers
         self.in_flight: Birth | None = None
+        self.threads: Handler = lambda _call, _process: None
+        """Called before a thread is made."""
         table.ending = self.ended
         self.waiting: deque[tuple[Call, Process]] = deque()
 
@@ -121,6 +124,7 @@ class Births:
         flags = call.args[0] if call.nr == NR["clone"] else 0
         child = parent = None
         if flags & CLONE_THREAD:
+            self.threads(call, process)
             name = thread_name(process.name, process.threads_made)
         else:
             shares_memory = call.nr == NR["vfork"] or bool(flags & CLONE_VM)

@@ -159,6 +159,7 @@ class Keeper:
         if (
             process.place is PLAIN
             and tid == process.pid
+            and not process.threads_made
             and (birth is None or birth.process is not process)
         ):
             self._know(process)
@@ -181,6 +182,7 @@ class Keeper:
         if (
             before is not None
             and before.place is PLAIN
+            and not before.threads_made
             and before.pidfd in self._table.by_pidfd
             and before.pid not in self._back
         ):

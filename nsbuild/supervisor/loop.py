@@ -49,6 +49,7 @@ from .initpriority import InitPriority
 from .listener import Call, Listener
 from .memory import MemoryClosedError
 from .outside import Outside, inherited_from
+from .pagecache import PageCache
 from .places import Places
 from .processes import Process, ProcessTable
 from .spin import SpinGuard
@@ -175,7 +176,11 @@ class Supervisor:
     def _collect_handlers(self, rules: Rules) -> dict[int, Handler]:
         places = Places(self.parts.users)
         write = Write(places, self.times)
-        proc = ProcSelf(places, self.times, self.table.by_vpid.get, write.open)
+        cache = None
+        if self.parts.spin is not None:
+            cache = PageCache(places, self.times.devices, self.parts.spin.priority + 2)
+            self.births.threads = cache.threads
+        proc = ProcSelf(places, self.times, self.table.by_vpid.get, write.open, cache)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         wait = Wait(self.waits)
         return {

@@ -6,6 +6,8 @@ docs/threads.md has the promises.
 from __future__ import annotations
 
 import contextlib
+import os
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +54,36 @@ def test_a_race_repeats_under_fifo(root: Runner) -> None:
     # Of the order alone: the second line has the clock.
     bare = {root.bare(root.guest("threads"), "race").lines[0] for _ in range(2 * RUNS)}
     assert len(bare) > 1
+
+
+PAGES = 512
+
+
+def forget(*files: Path) -> None:
+    """Let the kernel have the contents on the disk only."""
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def test_a_disk_is_not_waited_for_between_threads(root: Runner) -> None:
+    """The order of threads that use files is the same whether these are in memory or not."""
+    directory = Path(root.directory("disk-"))
+    files = [directory / name for name in ("mapped", "opened")]
+    for path in files:
+        path.write_bytes(bytes(4096 * PAGES))
+    names = [str(path) for path in files]
+    volume = f"--volume={directory}:{directory}"
+
+    def run() -> tuple[str, ...]:
+        command = (root.guest("disk"), *names)
+        return tuple(root.exec(*command, options=("--sched=fifo", volume)).ok().lines)
+
+    forget(*files)
+    first = run()
+    again = run()
+    forget(*files)
+    assert first == again == run()
+    # Who opens a file waits for the supervisor and lets the other go first, but for nobody else.
+    assert len(first) <= 4

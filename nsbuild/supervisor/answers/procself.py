@@ -25,6 +25,7 @@ from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.answers.time import NSEC_PER_CLOCK_TICK
 from nsbuild.supervisor.filetimes import FileTimes, path_of
 from nsbuild.supervisor.listener import Call
+from nsbuild.supervisor.pagecache import PageCache
 from nsbuild.supervisor.places import Places
 from nsbuild.supervisor.processes import Process
 
@@ -48,11 +49,13 @@ class ProcSelf:
         times: FileTimes,
         process_of_pid: Callable[[int], Process | None],
         otherwise: Handler,
+        cache: PageCache | None,
     ) -> None:
         self._places = places
         self._times = times
         self._process_of_pid = process_of_pid
         self._otherwise = otherwise
+        self._cache = cache
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
@@ -72,8 +75,11 @@ class ProcSelf:
         if isinstance(path, int):
             call.resume()
             return
+        nofollow = AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0
         name = path.rpartition(b"/")[2]
         if name not in ONLY_BY_US:
+            if self._cache is not None:
+                self._cache.opens(call, process, dirfd, path, nofollow)
             call.resume()
             return
         shown: list[tuple[bytes, bytes]] = []
@@ -88,7 +94,6 @@ class ProcSelf:
                 shown.append((where, text))
             return 0
 
-        nofollow = AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0
         if self._places.at(call, process, dirfd, path, nofollow, act) or not shown:
             call.resume()
             return

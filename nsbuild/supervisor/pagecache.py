@@ -1,0 +1,93 @@
+"""Files that threads use are in memory before they do: nobody waits for a disk between the threads.
+
+Who finds a page missing sleeps until the disk has brought it, and the next thread runs. So what had
+been read before, by whomever, would change the order of the threads of one process, and with it
+what each of them finds on the clock that they share. Under SCHED_FIFO we therefore have the kernel
+read a file when a process opens it that has threads; and when it makes its first thread, all that
+it has open or mapped by then.
+
+Performance contract: a process without threads is never looked at; one that has pays a look at the
+file and two context switches for each open.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from contextlib import suppress
+
+from nsbuild.kernel.files import AT_FDCWD, statx
+from nsbuild.kernel.process import read_whole
+
+from .devices import Devices
+from .guard import Guard
+from .listener import Call
+from .places import Places
+from .processes import Process
+
+_LARGEST = 1 << 29
+"""Bytes. Larger files are hardly read as a whole, and never at once."""
+_MADV_POPULATE_READ = 22
+"""madvise(2), Linux 5.14: read all pages, and return when they are there."""
+
+
+class PageCache:
+    """Has files read into memory; `places` and `devices` are those of the container.
+
+    `priority` is one between the guest's and the supervisor's.
+    """
+
+    def __init__(self, places: Places, devices: Devices, priority: int) -> None:
+        self._places = places
+        self._devices = devices
+        self._priority = priority
+        self._guard: Guard | None = None
+        self._known: set[tuple[int, ...]] = set()
+
+    def opens(self, call: Call, process: Process, dirfd: int, path: bytes, flags: int) -> None:
+        """A process is about to open `path` for reading; the arguments are as for Places.at."""
+        if path and self._guard is not None and process.threads_made:
+            with self._guard():
+                self._places.at(
+                    call, process, dirfd, path, flags, lambda *at: self._read(call, *at)
+                )
+
+    def threads(self, call: Call, process: Process) -> None:
+        """A process is about to make a thread."""
+        if process.threads_made:
+            return
+        if self._guard is None:
+            self._guard = Guard(self._priority)
+        # Whoever is gone meanwhile makes none.
+        with self._guard(), suppress(OSError):
+            for line in read_whole(b"%d/maps" % call.tid).splitlines():
+                # Address, rights, offset, device, inode, path (proc_pid_maps(5)).
+                fields = line.split(None, 5)
+                if len(fields) == 6 and fields[5][:1] == b"/":
+                    self._read(call, fields[5], 0)
+            for number in os.listdir(f"{call.tid}/fd"):
+                self._read(call, f"{call.tid}/fd/{number}".encode(), 0)
+
+    def _read(self, call: Call, path: bytes, flags: int) -> int:
+        found = statx(AT_FDCWD, path, flags)
+        if isinstance(found, int):
+            return found
+        size, mount = found[8], found[23]
+        # Inode, size, change time and device: what has changed may not be in memory any more.
+        key = (found[7], size, *found[15:17], *found[21:23])
+        if not stat.S_ISREG(found[6]) or not 0 < size <= _LARGEST or key in self._known:
+            return 0
+        shown = self._devices.mount(mount, call.tid)
+        if shown.transient or shown is self._devices.nowhere:
+            # Perhaps it is ours to answer for.
+            return 0
+        self._known.add(key)
+        with suppress(OSError, ValueError):
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as pages:
+                    pages.madvise(_MADV_POPULATE_READ)
+            finally:
+                os.close(fd)
+        return 0
