@@ -10,6 +10,7 @@ by that number programs know a file that they meet twice (cp and mv, to keep it 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from nsbuild.determinism.files import file_number
@@ -63,12 +64,14 @@ def make_mount(label: bytes, point: bytes, fstype: bytes, part: bytes = b"") -> 
 class Devices:
     """The mounts of the container by id; `workdir` is the mount point that counts as ".".
 
-    `mounts` are those that are known; `nowhere` is where pipes, sockets and memfds are.
+    `mounts` are those that are known; `nowhere` is where pipes, sockets and memfds are. `busy` is
+    called when they are about to change, and lets go of what would keep one busy.
     """
 
     def __init__(self, workdir: bytes) -> None:
         self._workdir = workdir
         self.mounts: dict[int, Mount] = {}
+        self.busy: Callable[[], None] = lambda: None
         self._first: dict[bytes, list[_Source]] = {}
         self._sources: dict[bytes, list[_Source]] = {}
         self.nowhere = make_mount(b"nowhere", b"", b"none")
@@ -87,6 +90,7 @@ class Devices:
 
     def forget(self) -> None:
         """Something is about to be mounted or unmounted: ids may be used again."""
+        self.busy()
         if not self._first:
             self._load(b"self")
         self.mounts.clear()

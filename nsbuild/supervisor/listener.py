@@ -36,6 +36,9 @@ from nsbuild.kernel.seccomp import (
 if TYPE_CHECKING:
     from nsbuild._hotcalls import Hot
 
+_HURRY = 2
+"""How far above the rest of the guest: the guard is one above."""
+
 # ENOENT: the target left the call. EINPROGRESS: it has been answered before (see nsjail 0c95a1f).
 _GONE = frozenset((errno.ENOENT, errno.EINPROGRESS))
 
@@ -201,7 +204,7 @@ class Listener:
         The kernel lets us wait until the target has run and taken the descriptor.
         """
         request = NOTIF_ADDFD.pack(call.id, flags, fd, theirs, fd_flags)
-        self._hurry(call.tid, 1)
+        self._hurry(call.tid, _HURRY)
         try:
             ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, request)
         except OSError as error:

@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from nsbuild.determinism.clock import Clock, GlobalClock, Rates
@@ -130,6 +131,9 @@ def _own_filter(call: Call, _process: Process) -> None:
     call.resume()
 
 
+_UNGUARDED: AbstractContextManager[None] = nullcontext()
+
+
 class Supervisor:
     """Answers the notified calls of one container until its command ends."""
 
@@ -147,6 +151,7 @@ class Supervisor:
         self.status: int | None = None
         self.exec_hook = ExecHook(parts.patch)
         self.refused: set[Process] = set()
+        self.cache: PageCache | None = None
         self.eager: Eager | None = None
         if parts.spin is None:
             self.eager = Eager(self.listener, self._touched)
@@ -176,24 +181,27 @@ class Supervisor:
     def _collect_handlers(self, rules: Rules) -> dict[int, Handler]:
         places = Places(self.parts.users)
         write = Write(places, self.times)
-        cache = None
         if self.parts.spin is not None:
-            cache = PageCache(places, self.times.devices, self.parts.spin.priority + 2)
-            self.births.threads = cache.threads
-        proc = ProcSelf(places, self.times, self.table.by_vpid.get, write.open, cache)
+            self.cache = PageCache(places, self.times.devices, self.parts.spin.priority + 1)
+            self.births.threads = self.cache.threads
+        proc = ProcSelf(places, self.times, self.table.by_vpid.get, write.open, self.cache)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         wait = Wait(self.waits)
+        files = {
+            **Stat(places, self.times, proc.catch_up).handlers(),
+            **write.handlers(),
+            **proc.handlers(),
+            **Directories(self.times).handlers(),
+        }
+        self.of_files = frozenset(files)
         return {
+            **files,
             **Time(self.table.by_vpid.get, wait.sleep).handlers(),
             **wait.handlers(),
             **self.timers.handlers(),
             **Random().handlers(),
             **Sockets().handlers(),
             **machine.handlers(),
-            **Stat(places, self.times, proc.catch_up).handlers(),
-            **write.handlers(),
-            **proc.handlers(),
-            **Directories(self.times).handlers(),
             **PlaceCalls(self.times).handlers(),
             NR["arch_prctl"]: self._arch_prctl,
             NR["seccomp"]: _own_filter,
@@ -360,8 +368,12 @@ class Supervisor:
                 f"the profile notifies system call {call.nr}, which nothing answers",
                 "use SCMP_ACT_NOTIFY only for the calls that the default profile notifies",
             )
+        guard = _UNGUARDED
+        if process.threads_made and self.cache is not None and call.nr in self.of_files:
+            guard = self.cache.guard
         try:
-            handler(call, process)
+            with guard:
+                handler(call, process)
         except MemoryClosedError:
             self._refuse(
                 call,

@@ -2,12 +2,16 @@
 
 Who finds a page missing sleeps until the disk has brought it, and the next thread runs. So what had
 been read before, by whomever, would change the order of the threads of one process, and with it
-what each of them finds on the clock that they share. Under SCHED_FIFO we therefore have the kernel
-read a file when a process opens it that has threads; and when it makes its first thread, all that
-it has open or mapped by then.
+what each of them finds on the clock that they share. Under SCHED_FIFO we therefore lock a
+file in memory (mlock(2)) when a process opens it that has threads; and when it makes its first
+thread, all that it has open or mapped by then. To read it once would not be enough: a kernel that
+gives memory back to its host (DAMON, a balloon) drops what has not been used for some seconds.
 
-Performance contract: a process without threads is never looked at; one that has pays a look at the
-file and two context switches for each open.
+Looks at files may sleep for a disk as well, for names and inodes: those for a process with threads
+are guarded (see guard).
+
+Performance contract: a process without threads pays nothing; one that has pays a look at the file
+for each open, and two context switches for each call that has to do with files.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 from nsbuild.kernel.files import AT_FDCWD, statx
 from nsbuild.kernel.process import read_whole
@@ -28,6 +32,9 @@ from .processes import Process
 
 _LARGEST = 1 << 29
 """Bytes. Larger files are hardly read as a whole, and never at once."""
+_SHARE = 4
+"""The part of the machine's memory that we lock at most is one in so many."""
+_MAP_LOCKED = 0x2000
 _MADV_POPULATE_READ = 22
 """madvise(2), Linux 5.14: read all pages, and return when they are there."""
 
@@ -43,24 +50,36 @@ class PageCache:
         self._devices = devices
         self._priority = priority
         self._guard: Guard | None = None
-        self._known: set[tuple[int, ...]] = set()
+        self._known: dict[tuple[int, ...], mmap.mmap | None] = {}
+        self._left = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE // _SHARE
+        devices.busy = self.forget
+
+    def forget(self) -> None:
+        """Let everything go: a locked file keeps its mount busy, which the guest may unmount."""
+        for pages in self._known.values():
+            if pages is not None:
+                self._left += len(pages)
+                pages.close()
+        self._known.clear()
+
+    @property
+    def guard(self) -> AbstractContextManager[None]:
+        """While this is entered nothing of the guest runs, even if we have to sleep."""
+        if self._guard is None:
+            self._guard = Guard(self._priority)
+        return self._guard()
 
     def opens(self, call: Call, process: Process, dirfd: int, path: bytes, flags: int) -> None:
         """A process is about to open `path` for reading; the arguments are as for Places.at."""
-        if path and self._guard is not None and process.threads_made:
-            with self._guard():
-                self._places.at(
-                    call, process, dirfd, path, flags, lambda *at: self._read(call, *at)
-                )
+        if path and process.threads_made:
+            self._places.at(call, process, dirfd, path, flags, lambda *at: self._read(call, *at))
 
     def threads(self, call: Call, process: Process) -> None:
         """A process is about to make a thread."""
         if process.threads_made:
             return
-        if self._guard is None:
-            self._guard = Guard(self._priority)
         # Whoever is gone meanwhile makes none.
-        with self._guard(), suppress(OSError):
+        with self.guard, suppress(OSError):
             for line in read_whole(b"%d/maps" % call.tid).splitlines():
                 # Address, rights, offset, device, inode, path (proc_pid_maps(5)).
                 fields = line.split(None, 5)
@@ -82,12 +101,28 @@ class PageCache:
         if shown.transient or shown is self._devices.nowhere:
             # Perhaps it is ours to answer for.
             return 0
-        self._known.add(key)
-        with suppress(OSError, ValueError):
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as pages:
-                    pages.madvise(_MADV_POPULATE_READ)
-            finally:
-                os.close(fd)
+        self._known[key] = self._lock(path, size)
         return 0
+
+    def _lock(self, path: bytes, size: int) -> mmap.mmap | None:
+        """The file, locked in memory; None if it has only been read."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            if size <= self._left:
+                with suppress(OSError, ValueError):
+                    flags = mmap.MAP_SHARED | _MAP_LOCKED
+                    pages = mmap.mmap(fd, 0, flags, mmap.PROT_READ)
+                    self._left -= len(pages)
+                    return pages
+            # Too much for us, or for an ordinary user (RLIMIT_MEMLOCK).
+            with (
+                suppress(OSError, ValueError),
+                mmap.mmap(fd, 0, mmap.MAP_SHARED, mmap.PROT_READ) as pages,
+            ):
+                pages.madvise(_MADV_POPULATE_READ)
+        finally:
+            os.close(fd)
+        return None

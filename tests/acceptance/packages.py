@@ -20,7 +20,9 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from difflib import unified_diff
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,12 +91,13 @@ class Artifact(NamedTuple):
 
 
 class Result(NamedTuple):
-    """`seconds` of the builds: bare, under nsbuild."""
+    """`seconds` of the builds: bare, under nsbuild; `changes` tell in what those two differ."""
 
     package: Package
     version: str
     artifacts: tuple[Artifact, ...]
     seconds: tuple[float, float]
+    changes: tuple[str, ...]
 
 
 PAGE_TOP = """# Real packages, built twice
@@ -211,6 +214,19 @@ def sums(directory: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
+def content(directory: Path) -> dict[str, list[str]]:
+    """Name -> lines that tell what is in it, of the artifacts that are text or an archive."""
+    told: dict[str, list[str]] = {}
+    for pattern in ("*.buildinfo", "*.changes"):
+        told.update((path.name, path.read_text().splitlines()) for path in directory.glob(pattern))
+    for path in directory.glob("upstream.tar"):
+        with tarfile.open(path) as archive:
+            told[path.name] = [
+                f"{member.mtime} {member.mode:o} {member.size} {member.name}" for member in archive
+            ]
+    return told
+
+
 def lay_out(sources: Sequence[Path], top: Path, age: int) -> None:
     """Copy the sources into `top`; `age` becomes the time of the files."""
     top.chmod(0o755)
@@ -236,7 +252,9 @@ def build_bare(
     return made
 
 
-def build_inside(package: Package, sources: Sequence[Path], turn: int) -> dict[str, str]:
+def build_inside(
+    package: Package, sources: Sequence[Path], turn: int
+) -> tuple[dict[str, str], dict[str, list[str]]]:
     """First on the disk, then in memory where there is a /dev/shm."""
     parent = MEMORY if turn == 1 and os.access(MEMORY, os.W_OK) else CACHE
     top = Path(tempfile.mkdtemp(prefix="nsbuild-package-", dir=parent))
@@ -249,7 +267,7 @@ def build_inside(package: Package, sources: Sequence[Path], turn: int) -> dict[s
         log = log_of(package, f"nsbuild-{turn + 1}")
         script = upstream_script(package) + debian_script(package)
         run([*nsbuild, "/", "sh", "-c", script], log)
-        return sums(top)
+        return sums(top), content(top)
     finally:
         shutil.rmtree(top, ignore_errors=True)
 
@@ -270,10 +288,10 @@ def compare(package: Package, bare_upstream_only: bool = False) -> Result:
     start = time.monotonic()
     bare = [build_bare(package, sources, turn, bare_upstream_only) for turn in (0, 1)]
     middle = time.monotonic()
-    first = build_inside(package, sources, 0)
+    first, first_content = build_inside(package, sources, 0)
     next_second(time.time())
     with load():
-        second = build_inside(package, sources, 1)
+        second, second_content = build_inside(package, sources, 1)
     end = time.monotonic()
     builds = (*bare, first, second)
     artifacts = []
@@ -281,7 +299,17 @@ def compare(package: Package, bare_upstream_only: bool = False) -> Result:
         one, two, three, four = (made.get(name, "") for made in builds)
         artifacts.append(Artifact(name, (one, two), (three, four)))
     version = next(path.stem for path in sources if path.suffix == ".dsc").partition("_")[2]
-    return Result(package, version, tuple(artifacts), (middle - start, end - middle))
+    changes = tuple(differences(first_content, second_content))
+    return Result(package, version, tuple(artifacts), (middle - start, end - middle), changes)
+
+
+def differences(first: dict[str, list[str]], second: dict[str, list[str]]) -> Iterator[str]:
+    """What of two builds' contents differs, in lines of diff; no more than one can read."""
+    for name in sorted(first.keys() | second.keys()):
+        lines = unified_diff(
+            first.get(name, []), second.get(name, []), name, name, n=0, lineterm=""
+        )
+        yield from islice(lines, 20)
 
 
 KINDS = ("deb", ".buildinfo", ".changes", "upstream.tar")
@@ -328,6 +356,7 @@ def show(result: Result) -> None:
         print(
             f"  {artifact.name:44} {words[0]:12} {words[1]:12} {artifact.inside[0]:.16}", flush=True
         )
+    print("".join(f"    {line}\n" for line in result.changes), end="", flush=True)
 
 
 def main() -> int:

@@ -18,5 +18,6 @@ def test_package_is_equal_twice_under_nsbuild_only(package: Package) -> None:
     result = compare(package, bare_upstream_only=True)
     artifacts = {artifact.name: artifact for artifact in result.artifacts}
     assert {name.rpartition(".")[2] for name in artifacts} >= {"deb", "buildinfo", "changes", "tar"}
-    assert [artifact for artifact in result.artifacts if not artifact.equal] == []
+    different = [artifact.name for artifact in result.artifacts if not artifact.equal]
+    assert not different, "\n".join([*different, *result.changes])
     assert artifacts["upstream.tar"].differs_bare

@@ -1,0 +1,2 @@
+/** Marks what belongs into the index. */
+public @interface Noted {}
