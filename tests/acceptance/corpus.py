@@ -229,8 +229,7 @@ Not among them, because they do not repeat or do not end:
 - keys made by gpg, whose library adds what RDRAND says, unless /etc/gcrypt/hwf.deny names it;
 - gpg-agent's own choice of an S2K count: it measures for how long it hashes, and the CPU clock
   moves by a step at each reading only;
-- Java's annotation processors and pools of compilers, whose threads also wait for a disk, and
-  Erlang, whose schedulers look for work again and again;
+- Erlang, whose schedulers look for work again and again;
 - jobs of `make -j8` that append to one file: its time moves their clocks, in the order in which
   they come to it, and that repeats only while none of them waits for a disk.
 

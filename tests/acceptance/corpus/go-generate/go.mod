@@ -1,0 +1,3 @@
+module example.org/colours
+
+go 1.19
