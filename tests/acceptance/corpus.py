@@ -225,7 +225,8 @@ each line of it.
 
 Not among them, because they do not repeat or do not end:
 
-- what asks for the time after the go tool has run: see README.md;
+- what reads a clock in milliseconds after the go tool has run on files that came from a disk: it
+  may have asked for the time a few times more or less (docs/threads.md);
 - keys made by gpg, whose library adds what RDRAND says, unless /etc/gcrypt/hwf.deny names it;
 - gpg-agent's own choice of an S2K count: it measures for how long it hashes, and the CPU clock
   moves by a step at each reading only;
