@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from nsbuild.determinism.clock import Clock, GlobalClock, Rates
@@ -50,7 +49,7 @@ from .initpriority import InitPriority
 from .listener import Call, Listener
 from .memory import MemoryClosedError
 from .outside import Outside, inherited_from
-from .pagecache import PageCache
+from .pagecache import UNGUARDED, PageCache
 from .places import Places
 from .processes import Process, ProcessTable
 from .spin import SpinGuard
@@ -129,9 +128,6 @@ def _root(rules: Rules) -> Process:
 def _own_filter(call: Call, _process: Process) -> None:
     """A program installs a filter of its own, which may outrank ours: let it, for the record."""
     call.resume()
-
-
-_UNGUARDED: AbstractContextManager[None] = nullcontext()
 
 
 class Supervisor:
@@ -368,7 +364,7 @@ class Supervisor:
                 f"the profile notifies system call {call.nr}, which nothing answers",
                 "use SCMP_ACT_NOTIFY only for the calls that the default profile notifies",
             )
-        guard = _UNGUARDED
+        guard = UNGUARDED
         if process.threads_made and self.cache is not None and call.nr in self.of_files:
             guard = self.cache.guard
         try:
@@ -400,6 +396,8 @@ class Supervisor:
         if call.args[0] & 0xFFFFFFFF == ARCH_SET_FS:
             if self.parts.spin is not None:
                 self.parts.spin.executed(call.tid)
+            if self.cache is not None:
+                self.cache.executes(call)
             if not self.exec_hook.run(call, process):
                 raise MemoryClosedError
             if self.exec_hook.fresh:

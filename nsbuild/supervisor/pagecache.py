@@ -1,17 +1,20 @@
-"""Files that threads use are in memory before they do: nobody waits for a disk between the threads.
+"""Programs, and files that threads use, are in memory before they are used.
 
-Who finds a page missing sleeps until the disk has brought it, and the next thread runs. So what had
-been read before, by whomever, would change the order of the threads of one process, and with it
-what each of them finds on the clock that they share. Under SCHED_FIFO we therefore lock a
-file in memory (mlock(2)) when a process opens it that has threads; and when it makes its first
-thread, all that it has open or mapped by then. To read it once would not be enough: a kernel that
-gives memory back to its host (DAMON, a balloon) drops what has not been used for some seconds.
+Who finds a page missing sleeps until the disk has brought it, and the next thread or process runs.
+So what had been read before, by whomever, would change the order of the threads of one process, and
+with it what each of them finds on the clock that they share; and how far the first program of a
+pipe gets before the second ends. Under SCHED_FIFO we therefore lock in memory (mlock(2))
 
-Looks at files may sleep for a disk as well, for names and inodes: those for a process with threads
-are guarded (see guard).
+- each program and its libraries when it is first run;
+- a file when a process opens it that has threads;
+- when a process makes its first thread, all that it has open or mapped by then.
 
-Performance contract: a process without threads pays nothing; one that has pays a look at the file
-for each open, and two context switches for each call that has to do with files.
+To read them once would not be enough: a kernel that gives memory back to its host (DAMON, a
+balloon) drops what has not been used for some seconds. Looks at files may sleep for a disk as well,
+for names and inodes: those for a process with threads are guarded (see guard).
+
+Performance contract: a program that has run before costs one stat; a process with threads pays a
+look at the file for each open, and two context switches for each call that has to do with files.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
-from nsbuild.kernel.files import AT_FDCWD, statx
+from nsbuild.kernel.files import AT_FDCWD, AT_STATX_DONT_SYNC, statx
+from nsbuild.kernel.lockedfile import LockedFile, read_pages
 from nsbuild.kernel.process import read_whole
 
 from .devices import Devices
@@ -34,9 +38,10 @@ _LARGEST = 1 << 29
 """Bytes. Larger files are hardly read as a whole, and never at once."""
 _SHARE = 4
 """The part of the machine's memory that we lock at most is one in so many."""
-_MAP_LOCKED = 0x2000
-_MADV_POPULATE_READ = 22
-"""madvise(2), Linux 5.14: read all pages, and return when they are there."""
+_MOST = 20_000
+"""Of the mappings that a process may have (vm.max_map_count, 65530), as many are ours."""
+
+UNGUARDED: AbstractContextManager[None] = nullcontext()
 
 
 class PageCache:
@@ -50,7 +55,8 @@ class PageCache:
         self._devices = devices
         self._priority = priority
         self._guard: Guard | None = None
-        self._known: dict[tuple[int, ...], mmap.mmap | None] = {}
+        self._known: dict[tuple[int, ...], LockedFile | None] = {}
+        self._programs: set[tuple[int, ...]] = set()
         self._left = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE // _SHARE
         devices.busy = self.forget
 
@@ -58,9 +64,10 @@ class PageCache:
         """Let everything go: a locked file keeps its mount busy, which the guest may unmount."""
         for pages in self._known.values():
             if pages is not None:
-                self._left += len(pages)
+                self._left += pages.size
                 pages.close()
         self._known.clear()
+        self._programs.clear()
 
     @property
     def guard(self) -> AbstractContextManager[None]:
@@ -74,27 +81,42 @@ class PageCache:
         if path and process.threads_made:
             self._places.at(call, process, dirfd, path, flags, lambda *at: self._read(call, *at))
 
+    def executes(self, call: Call) -> None:
+        """A process has a new program, which has yet to run."""
+        found = statx(AT_FDCWD, b"%d/exe" % call.tid, AT_STATX_DONT_SYNC)
+        if isinstance(found, int):
+            return
+        program = _key(found)
+        if program in self._programs:
+            return
+        # While the first one starts there is nobody else who could run.
+        guard = self.guard if self._programs else UNGUARDED
+        self._programs.add(program)
+        with guard, suppress(OSError):
+            self._mapped(call)
+
     def threads(self, call: Call, process: Process) -> None:
         """A process is about to make a thread."""
         if process.threads_made:
             return
-        # Whoever is gone meanwhile makes none.
         with self.guard, suppress(OSError):
-            for line in read_whole(b"%d/maps" % call.tid).splitlines():
-                # Address, rights, offset, device, inode, path (proc_pid_maps(5)).
-                fields = line.split(None, 5)
-                if len(fields) == 6 and fields[5][:1] == b"/":
-                    self._read(call, fields[5], 0)
+            self._mapped(call)
             for number in os.listdir(f"{call.tid}/fd"):
                 self._read(call, f"{call.tid}/fd/{number}".encode(), 0)
 
+    def _mapped(self, call: Call) -> None:
+        for line in read_whole(b"%d/maps" % call.tid).splitlines():
+            # Address, rights, offset, device, inode, path (proc_pid_maps(5)).
+            fields = line.split(None, 5)
+            if len(fields) == 6 and fields[5][:1] == b"/" and fields[2].strip(b"0") == b"":
+                self._read(call, fields[5], 0)
+
     def _read(self, call: Call, path: bytes, flags: int) -> int:
-        found = statx(AT_FDCWD, path, flags)
+        found = statx(AT_FDCWD, path, flags | AT_STATX_DONT_SYNC)
         if isinstance(found, int):
             return found
         size, mount = found[8], found[23]
-        # Inode, size, change time and device: what has changed may not be in memory any more.
-        key = (found[7], size, *found[15:17], *found[21:23])
+        key = _key(found)
         if not stat.S_ISREG(found[6]) or not 0 < size <= _LARGEST or key in self._known:
             return 0
         shown = self._devices.mount(mount, call.tid)
@@ -104,25 +126,25 @@ class PageCache:
         self._known[key] = self._lock(path, size)
         return 0
 
-    def _lock(self, path: bytes, size: int) -> mmap.mmap | None:
+    def _lock(self, path: bytes, size: int) -> LockedFile | None:
         """The file, locked in memory; None if it has only been read."""
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
         try:
-            if size <= self._left:
-                with suppress(OSError, ValueError):
-                    flags = mmap.MAP_SHARED | _MAP_LOCKED
-                    pages = mmap.mmap(fd, 0, flags, mmap.PROT_READ)
-                    self._left -= len(pages)
+            if size <= self._left and len(self._known) < _MOST:
+                with suppress(OSError):
+                    pages = LockedFile(fd, size)
+                    self._left -= size
                     return pages
-            # Too much for us, or for an ordinary user (RLIMIT_MEMLOCK).
-            with (
-                suppress(OSError, ValueError),
-                mmap.mmap(fd, 0, mmap.MAP_SHARED, mmap.PROT_READ) as pages,
-            ):
-                pages.madvise(_MADV_POPULATE_READ)
+            with suppress(OSError, ValueError):
+                read_pages(fd, size)
         finally:
             os.close(fd)
         return None
+
+
+def _key(found: tuple[int, ...]) -> tuple[int, ...]:
+    """Inode, size, change time and device: what has changed may not be in memory any more."""
+    return (found[7], found[8], *found[15:17], *found[21:23])
