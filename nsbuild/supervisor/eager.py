@@ -101,9 +101,9 @@ class Eager:
             self.leaving.append(leaving)
 
     @property
-    def impatient(self) -> bool:
-        """Whether `calls` is to be asked again soon, even if nothing comes."""
-        return bool(self.leaving) or any(kept.calls for kept in self._kept.values())
+    def owes(self) -> bool:
+        """Whether calls wait for an answer: then `calls` is to be asked again soon."""
+        return bool(self.backlog or self.leaving or any(kept.calls for kept in self._kept.values()))
 
     def keeps(self, call: Call, process: Process) -> bool:
         """Whether the call waits for the end of a child; then it is in the backlog again later."""

@@ -162,6 +162,7 @@ class Supervisor:
         self.waits = Waits(
             *(self.listener, self.epoll, self.sources, trace, self._make_idle, self._touched),
             lambda: (len(self.times.table.by_key), self.table.changes),
+            self._owes,
         )
         self.timers = Timers(self.waits, self.table.thread_outside)
         self.handlers = self._collect_handlers(rules)
@@ -223,6 +224,10 @@ class Supervisor:
         outside = Outside(parts.proc_fd, inherited_from((0, 1, 2)), parts.network)
         return IdleProcess(parts.proc_fd, outside, parts.spin.priority - 1 if parts.spin else 0)
 
+    def _owes(self) -> bool:
+        eager = self.eager
+        return bool(self.births.waiting) or (eager is not None and eager.owes)
+
     def _touched(self, process: Process) -> None:
         self._touched_thread(process.pid)
 
@@ -277,7 +282,7 @@ class Supervisor:
             # Ends first: a number may only be trusted once those who had it before are forgotten.
             # A call that was received while we asked init is one that epoll will not tell of again.
             patience = RETRY_MILLISECONDS if births.waiting else -1
-            if eager is not None and (eager.backlog or eager.impatient):
+            if eager is not None and eager.owes:
                 patience = 0 if eager.backlog else RETRY_MILLISECONDS
             ready, values = wait(patience)
             if values is not None:

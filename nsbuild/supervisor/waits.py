@@ -11,8 +11,9 @@ once. Timers (nsbuild.supervisor.answers.timers) wait here without a call. Both 
   told the reading: it could see otherwise that it is overdue.
 - If everything waits and somebody for the world outside, the earliest fires when that has been so
   for as long as the timeout, in real time. And if somebody computes without a single notified call,
-  when as much CPU time has been used: on a bare kernel it would have fired too. At last, when the
-  container has got nowhere for as long, and for a minute: somebody asks again and again.
+  when as much CPU time has been used, and a second at least: on a bare kernel it would have fired
+  too. At last, when the container has got nowhere for as long, and for a minute: somebody asks
+  again and again.
 
 A signal ends a kept call like any other, but is looked for only when everything waits, for the
 kernel tells nobody of it. Nothing here is on the path of calls that do not wait.
@@ -42,6 +43,12 @@ _FIRST_RETRY, _LAST_RETRY = 0.001, 0.05
 """How soon we ask again who runs, in seconds: at first, and at most; it doubles each time."""
 _STUCK = 10.0
 """How long nobody does anything before who waits for a disk counts as waiting for the outside."""
+_LEAST_USED = 1.0
+"""The CPU time, in seconds, after which who makes no notified call counts as computing for good.
+
+The kernel counts it in ticks, some of which are another's, and the start of a program takes several
+of them on a slow machine.
+"""
 _STALL_CHECK, _STALLED = 5.0, 60.0
 """How often we look whether the container gets anywhere, and when we believe that it does not."""
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -168,7 +175,8 @@ class Waits:
 
     `make_idle` forks the idle process, when it is needed; `touched` is called when the memory of a
     process has been looked at or its clock moved, other than in the answer to a call of its own;
-    `progress` gives what changes with each birth, each end of a process and each file that is new.
+    `progress` gives what changes with each birth, each end of a process and each file that is new;
+    `owes` says whether calls have been received that are still to be answered.
     """
 
     def __init__(
@@ -180,6 +188,7 @@ class Waits:
         make_idle: Callable[[], IdleProcess],
         touched: Callable[[Process], None],
         progress: Callable[[], object],
+        owes: Callable[[], bool],
     ) -> None:
         self._listener = listener
         self._epoll = epoll
@@ -188,6 +197,7 @@ class Waits:
         self._make_idle = make_idle
         self._touched = touched
         self._progress = progress
+        self._owes = owes
         self._stalled: tuple[object, float] = None, 0.0
         self._idle: IdleProcess | None = None
         self._asked = False
@@ -356,6 +366,11 @@ class Waits:
             if self._resume_changed():
                 self._idle.wake()
                 return
+            if self._owes():
+                # Who waits for us looks like somebody who waits for a child in vfork.
+                self._asked = False
+                self._schedule(_FIRST_RETRY)
+                return
             self._scanned = dict(self._by_tid)
             self._seen = self._listener.received
             self._idle.scan([(tid, *held.masks) for tid, held in self._scanned.items()])
@@ -394,7 +409,7 @@ class Waits:
             return waited >= patience
         # Nobody uses the CPU either: what is being done for somebody does not come to its end.
         stuck = used <= quiet.used and waited >= max(patience, _STUCK)
-        return stuck or used - quiet.used >= patience
+        return stuck or used - quiet.used >= max(patience, _LEAST_USED)
 
     def _resume_changed(self) -> bool:
         changed = [held for held in tuple(self._by_tid.values()) if self._has_changed(held)]
