@@ -38,6 +38,8 @@ _LARGEST = 1 << 29
 """Bytes. Larger files are hardly read as a whole, and never at once."""
 _SHARE = 4
 """The part of the machine's memory that we lock at most is one in so many."""
+_BLOCK = 512
+"""What st_blocks counts, in bytes (stat(3type))."""
 _MOST = 20_000
 """Of the mappings that a process may have (vm.max_map_count, 65530), as many are ours."""
 
@@ -118,6 +120,9 @@ class PageCache:
         size, mount = found[8], found[23]
         key = _key(found)
         if not stat.S_ISREG(found[6]) or not 0 < size <= _LARGEST or key in self._known:
+            return 0
+        if found[9] * _BLOCK < size:
+            # A tmpfs fills a hole that is looked at in a mapping, and the file becomes larger.
             return 0
         shown = self._devices.mount(mount, call.tid)
         if shown.transient or shown is self._devices.nowhere:
