@@ -69,6 +69,14 @@ def status_fields(text: bytes) -> dict[bytes, bytes]:
     return {key: value.strip() for key, value in pairs}
 
 
+def stat_fields(task: str, dir_fd: int | None = None) -> list[bytes]:
+    """/proc/TASK/stat from its third field on, the state (proc_pid_stat(5)).
+
+    The command name in field 2 may hold anything; the last ) ends it.
+    """
+    return read_small(f"{task}/stat", dir_fd).rpartition(b")")[2].split()
+
+
 def read_whole(path: bytes) -> bytes:
     """All of a /proc file that may be longer than one read (mountinfo is best read to its end)."""
     with open(path, "rb", buffering=0) as file:

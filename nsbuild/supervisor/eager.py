@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from nsbuild.kernel.process import read_small
+from nsbuild.kernel.process import stat_fields
 
 from .listener import Call, Listener
 from .processes import Process
@@ -164,7 +164,6 @@ def _computes(process: Process) -> bool:
     if not process.pid:
         return False
     try:
-        stat = read_small(f"{process.pid}/stat")
+        return stat_fields(f"{process.pid}")[0] == b"R"
     except OSError:
         return False
-    return stat.rpartition(b")")[2].split(None, 1)[0] == b"R"

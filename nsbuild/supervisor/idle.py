@@ -24,7 +24,7 @@ from typing import NamedTuple, NoReturn
 import prctl
 
 from nsbuild.errors import NsbuildError
-from nsbuild.kernel.process import keep_only, read_small, status_fields
+from nsbuild.kernel.process import keep_only, read_small, stat_fields, status_fields
 
 from .outside import Awaited, Outside
 
@@ -214,7 +214,7 @@ class Look:
     def _ticks(self, task: Task) -> int:
         """The CPU time of a thread (proc_pid_stat(5), fields 14 and 15)."""
         try:
-            stat = read_small(f"{task.path}/stat", self._proc).rpartition(b")")[2].split()
+            stat = stat_fields(task.path, self._proc)
         except OSError:
             return 0
         return int(stat[11]) + int(stat[12])

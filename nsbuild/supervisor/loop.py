@@ -170,8 +170,8 @@ class Supervisor:
         self.table.ending = self._ending
         self._add_devices()
         if parts.spin is not None:
-            watch = SpinWatch(parts.spin, self.listener, self.table, trace)
-            watch.start(self.sources.__setitem__, self._touched_thread)
+            add_source, touched = self.sources.__setitem__, self._touched_thread
+            SpinWatch(parts.spin, self.listener, self.table, trace, add_source, touched)
         for fd in (*self.sources, parts.listener_fd):
             self.epoll.register(fd, select.EPOLLIN)
 
@@ -236,8 +236,7 @@ class Supervisor:
             self.keeper.hot.forget(tid)
 
     def _ending(self, process: Process) -> None:
-        if self.keeper is not None:
-            self.keeper.hot.forget(process.pid)
+        self._touched(process)
         self.waits.forget(process)
         self.timers.forget(process)
         self.births.ended(process)

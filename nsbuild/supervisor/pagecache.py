@@ -92,9 +92,9 @@ class PageCache:
         if program in self._programs:
             return
         # While the first one starts there is nobody else who could run.
-        guard = self.guard if self._programs else UNGUARDED
+        first = self._guard is None and not self._programs
         self._programs.add(program)
-        with guard, suppress(OSError):
+        with UNGUARDED if first else self.guard, suppress(OSError):
             self._mapped(call)
 
     def threads(self, call: Call, process: Process) -> None:
@@ -107,11 +107,11 @@ class PageCache:
                 self._read(call, f"{call.tid}/fd/{number}".encode(), 0)
 
     def _mapped(self, call: Call) -> None:
-        for line in read_whole(b"%d/maps" % call.tid).splitlines():
-            # Address, rights, offset, device, inode, path (proc_pid_maps(5)).
-            fields = line.split(None, 5)
-            if len(fields) == 6 and fields[5][:1] == b"/" and fields[2].strip(b"0") == b"":
-                self._read(call, fields[5], 0)
+        # Address, rights, offset, device, inode, path (proc_pid_maps(5)).
+        mappings = [line.split(None, 5) for line in read_whole(b"%d/maps" % call.tid).splitlines()]
+        for path in {fields[5] for fields in mappings if len(fields) == 6}:
+            if path[:1] == b"/":
+                self._read(call, path, 0)
 
     def _read(self, call: Call, path: bytes, flags: int) -> int:
         found = statx(AT_FDCWD, path, flags | AT_STATX_DONT_SYNC)

@@ -27,7 +27,7 @@ from typing import NamedTuple, NoReturn
 import prctl
 
 from nsbuild.errors import NsbuildError
-from nsbuild.kernel.process import keep_only, read_small
+from nsbuild.kernel.process import keep_only, stat_fields
 from nsbuild.kernel.sched import set_fifo
 
 CHECK_SECONDS = 1.0
@@ -207,8 +207,7 @@ def _tasks(namespace: int) -> list[Task]:
             if os.stat(f"{pid}/ns/pid").st_ino != namespace:
                 continue
             for tid in os.listdir(f"{pid}/task"):
-                # The command name in field 2 may hold anything; the last ) ends it.
-                stat = read_small(f"{pid}/task/{tid}/stat").rpartition(b")")[2].split()
+                stat = stat_fields(f"{pid}/task/{tid}")
                 if stat[0] not in _ENDED:
                     ticks = int(stat[11]) + int(stat[12])
                     tasks.append(Task(ticks, int(tid), stat[0] == b"R"))

@@ -20,24 +20,30 @@ AddSource = Callable[[int, Callable[[], None]], None]
 
 
 class SpinWatch:
-    """Asks the watcher of `spin` and acts on what it says."""
+    """Asks the watcher of `spin` and acts on what it says, as soon as it is made.
+
+    `touched` is called with each thread that has another priority since.
+    """
 
     def __init__(
-        self, spin: SpinGuard, listener: Listener, table: ProcessTable, trace: Trace
+        self,
+        spin: SpinGuard,
+        listener: Listener,
+        table: ProcessTable,
+        trace: Trace,
+        add_source: AddSource,
+        touched: Callable[[int], None],
     ) -> None:
         self._spin = spin
         self._listener = listener
         self._table = table
         self._trace = trace
+        self._touched = touched
         self._timer = every(min(CHECK_SECONDS, spin.bound))
         self._asked = False
         self._overdue = 0
-
-    def start(self, add_source: AddSource, touched: Callable[[int], None]) -> None:
-        """Begin; `touched` is called with each thread that has another priority since."""
-        self._touched = touched
         add_source(self._timer, self._tick)
-        add_source(self._spin.watcher().fileno(), self._answered)
+        add_source(spin.watcher().fileno(), self._answered)
 
     def _tick(self) -> None:
         os.read(self._timer, 8)
