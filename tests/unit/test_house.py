@@ -46,6 +46,13 @@ SLOW_IMPORTS = frozenset(
 json and pyseccomp are needed by some runs and belong inside the function that needs them.
 """
 
+TOP = frozenset(
+    {".ci", ".dockerignore", ".gitignore", "Dockerfile", "HACKING.md", "LICENSE", "Makefile"}
+    | {"NEWS.md", "README.md", "SECURITY.md", "benchmarks", "docs", "hatch_build.py"}
+    | {"libfaketime_ext", "nsbuild", "pyproject.toml", "seccomp_profiles", "tests"}
+)
+"""Everything that lies in the project's top directory."""
+
 FORBIDDEN = re.compile(
     r"/wor[k]/(?:shared|main|\.library)|/tmp/[w]/|/root/\.pyen[v]"
     r"|pypi\.or[g]|pythonhoste[d]\.org|npmj[s]\.org|de[b]\.debian\.org|snapsho[t]\.debian\.org"
@@ -215,6 +222,11 @@ def test_functions_fit_a_screen() -> None:
             and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > MAX_FUNCTION
         ]
     )
+
+
+def test_nothing_else_lies_at_the_top() -> None:
+    """What a guest made when it was tried out in the checkout is easily added with the rest."""
+    assert {path.relative_to(REPO).parts[0] for path in tracked()} - TOP == set()
 
 
 def test_nothing_names_this_machine() -> None:
