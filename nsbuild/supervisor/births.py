@@ -70,6 +70,7 @@ class Births:
         """A notified fork, vfork or clone."""
         if self.waiting or not self._settled():
             self.waiting.append((call, process))
+            call.outcome = "waiting"
             return
         self._begin(call, process)
 

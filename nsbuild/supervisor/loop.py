@@ -181,6 +181,7 @@ class Supervisor:
         if self.parts.spin is not None:
             self.cache = PageCache(places, self.times.devices, self.parts.spin.priority + 1)
             self.births.threads = self.cache.threads
+            self.trace.guard = self.cache.guard
         proc = ProcSelf(places, self.times, self.table.by_vpid.get, write.open, self.cache)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         wait = Wait(self.waits)
@@ -370,7 +371,7 @@ class Supervisor:
             )
         guard = UNGUARDED
         if process.threads_made and self.cache is not None and call.nr in self.of_files:
-            guard = self.cache.guard
+            guard = self.cache.guard()
         try:
             with guard:
                 handler(call, process)

@@ -71,7 +71,6 @@ class PageCache:
         self._known.clear()
         self._programs.clear()
 
-    @property
     def guard(self) -> AbstractContextManager[None]:
         """While this is entered nothing of the guest runs, even if we have to sleep."""
         if self._guard is None:
@@ -94,14 +93,14 @@ class PageCache:
         # While the first one starts there is nobody else who could run.
         first = self._guard is None and not self._programs
         self._programs.add(program)
-        with UNGUARDED if first else self.guard, suppress(OSError):
+        with UNGUARDED if first else self.guard(), suppress(OSError):
             self._mapped(call)
 
     def threads(self, call: Call, process: Process) -> None:
         """A process is about to make a thread."""
         if process.threads_made:
             return
-        with self.guard, suppress(OSError):
+        with self.guard(), suppress(OSError):
             self._mapped(call)
             for number in os.listdir(f"{call.tid}/fd"):
                 self._read(call, f"{call.tid}/fd/{number}".encode(), 0)

@@ -8,6 +8,8 @@ none.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.x86_64 import NR
@@ -21,12 +23,14 @@ _NAMES = {number: name for name, number in NR.items()}
 class Trace:
     """An open trace file, or nothing at all when `path` is None.
 
-    `enabled` tells callers whether to format a line at all.
+    `enabled` tells callers whether to format a line at all. `guard` is entered around each write,
+    which may have to wait for a disk.
     """
 
     def __init__(self, path: str | None) -> None:
         self.path = path
         self.enabled = path is not None
+        self.guard: Callable[[], AbstractContextManager[None]] = nullcontext
         self._lines: list[str] = []
         self._size = 0
         self._fd = -1
@@ -59,15 +63,17 @@ class Trace:
         data = "".join(self._lines).encode()
         self._lines.clear()
         self._size = 0
-        while data:
-            try:
-                data = data[os.write(self._fd, data) :]
-            except OSError as error:
-                raise NsbuildError.from_os(f"cannot write the trace {self.path}", error) from error
+        try:
+            with self.guard():
+                while data:
+                    data = data[os.write(self._fd, data) :]
+        except OSError as error:
+            raise NsbuildError.from_os(f"cannot write the trace {self.path}", error) from error
 
     def close(self) -> None:
         """Flush and close."""
         if self._fd >= 0:
+            self.guard = nullcontext
             self.flush()
             os.close(self._fd)
             self._fd = -1
