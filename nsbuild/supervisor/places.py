@@ -187,13 +187,15 @@ class Places:
                 return error.errno or errno.ENOENT
         if other is None:
             return errno.ENOENT
-        link, rest = other
+        link, rest, directory = other
         if not link:
             return self._from(place, own.tid, base, rest, flags, act)
         # A link of the caller's own /proc/PID, which the kernel follows for it, whatever its rights
         # are; we follow it with ours.
+        if not rest and flags:
+            return self._link_itself(place, own.tid, base, directory, link, act)
         if not rest:
-            return act(link, flags)
+            return act(link, 0)
         try:
             base = os.open(link, os.O_PATH | os.O_CLOEXEC)
         except OSError as error:
@@ -205,6 +207,23 @@ class Places:
             return result
         finally:
             os.close(base)
+
+    def _link_itself(
+        self, place: Place, tid: int, base: int, directory: bytes, link: bytes, act: Act
+    ) -> int:
+        """Do `act` with a link of the caller's `directory` in its /proc, not with ours of the same.
+
+        Ours has another number. Only we, who may do all, and the caller itself may look into fd.
+        """
+        name = link.partition(b"/")[2]
+        return self._from(
+            place,
+            tid,
+            base,
+            directory,
+            0,
+            lambda where, _: act(where + b"/" + name, AT_SYMLINK_NOFOLLOW),
+        )
 
     def _elsewhere(
         self, place: Place, tid: int, dirfd: int, path: bytes, flags: int, act: Act
@@ -386,12 +405,15 @@ class _Self:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
-def _without_self(base: int, path: bytes, flags: int, own: _Self) -> tuple[bytes, bytes] | None:
+def _without_self(
+    base: int, path: bytes, flags: int, own: _Self
+) -> tuple[bytes, bytes, bytes] | None:
     """`path` with each link to /proc's "self" replaced by the caller's number; None without one.
 
-    Comes in two parts: a link of the caller's own directory as we see it, or b"", and the path from
-    there. Walks as the kernel does (path_resolution(7)): the links of /proc that lead to whoever
-    asks are empty for a process that has no number there, as we have none.
+    Comes in three parts: a link of the caller's own directory as we see it, or b"", the path from
+    there, and the directory of the link as the caller sees it. Walks as the kernel does
+    (path_resolution(7)): the links of /proc that lead to whoever asks are empty for a process that
+    has no number there, as we have none.
     """
     rest = [part for part in reversed(path.split(b"/")) if part]
     done = b"/" if path[:1] == b"/" else b""
@@ -416,7 +438,7 @@ def _without_self(base: int, path: bytes, flags: int, own: _Self) -> tuple[bytes
             magic = _OWN_LINK.match(beyond)
             if magic:
                 left = beyond[magic.end() :].lstrip(b"/")
-                return ours + b"/" + magic[0], (left or b".") + b"/" if slash else left
+                return ours + b"/" + magic[0], (left or b".") + b"/" if slash else left, done
         elif b":[" in link or _is_magic(base, here):
             done = here + b"/"
         else:
@@ -428,7 +450,7 @@ def _without_self(base: int, path: bytes, flags: int, own: _Self) -> tuple[bytes
                 done = b"/"
     if not replaced:
         return None
-    return b"", done if slash or done == b"/" else done[:-1]
+    return b"", done if slash or done == b"/" else done[:-1], b""
 
 
 def _link(base: int, path: bytes) -> bytes | None:

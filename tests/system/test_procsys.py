@@ -66,6 +66,15 @@ free_pages = open("/proc/vmstat").readline().split()
 print(*free_pages, free // 4096, open("/proc/zoneinfo").read().split()[6])
 """
 
+OWN_NUMBERS = """
+import os
+for link in ("self", "thread-self"):
+    for name in ("", "/exe", "/cwd", "/root", "/fd", "/fd/0", "/maps", "/ns/pid"):
+        for look in (os.stat, os.lstat):
+            found = look(f"/proc/{link}{name}")
+            print(link, name, look.__name__, found.st_dev, found.st_ino, oct(found.st_mode))
+"""
+
 COUNTERS = {
     "processor": "/proc/stat /proc/interrupts /proc/softirqs /proc/loadavg",
     "memory": "/proc/meminfo /proc/vmstat /proc/zoneinfo /proc/buddyinfo",
@@ -95,6 +104,11 @@ def test_everything_in_proc_but_processes(ns: Runner) -> None:
     told = {f"/proc/{name}" for name in kernel_files()}
     assert not empty & told
     assert {"/proc/kallsyms", "/proc/modules", "/proc/iomem", "/proc/locks"} & set(shown) <= empty
+
+
+def test_numbers_of_the_links_of_a_process(ns: Runner) -> None:
+    """Also of those that lead somewhere by themselves, which are looked at in our own /proc."""
+    ns.twice(PYTHON, "-c", OWN_NUMBERS).ok()
 
 
 def test_everything_in_sys(ns: Runner) -> None:
