@@ -9,17 +9,14 @@ supervisor may sleep, it is ready to run until the supervisor is done, and does 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
-import prctl
-
-from nsbuild.kernel.process import keep_only
 from nsbuild.kernel.sharedmem import SharedWords
+
+from .aide import fork_aide, messages
 
 _LONGEST = 1.0
 """Seconds after which it lets go: what brings the pages may need this very CPU."""
@@ -30,14 +27,8 @@ class Guard:
 
     def __init__(self, priority: int) -> None:
         self._words = SharedWords().words
-        self._socket, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        if os.fork() == 0:
-            try:
-                self._socket.close()
-                self._stand(inner, priority)
-            finally:
-                os._exit(1)
-        inner.close()
+        self._priority = priority
+        self._socket = fork_aide("nsbuild-guard", self._stand)
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -49,15 +40,10 @@ class Guard:
         finally:
             self._words[0] = 0
 
-    def _stand(self, requests: socket.socket, priority: int) -> NoReturn:
-        prctl.set_pdeathsig(signal.SIGKILL)
-        prctl.set_name("nsbuild-guard")
-        # A duplicate of what the guest has open would keep it open.
-        keep_only([requests.fileno()])
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    def _stand(self, requests: socket.socket) -> None:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self._priority))
         words = self._words
-        while requests.recv(1):
+        for _ in messages(requests):
             end = time.monotonic() + _LONGEST
             while words[0] and time.monotonic() < end:
                 pass
-        os._exit(0)

@@ -15,17 +15,16 @@ nsbuild.supervisor.initpriority); an ordinary task always gets some of a CPU.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import struct
 from contextlib import suppress
-from typing import NamedTuple, NoReturn
-
-import prctl
+from functools import partial
+from typing import NamedTuple
 
 from nsbuild.errors import NsbuildError
-from nsbuild.kernel.process import keep_only, read_small, stat_fields, status_fields
+from nsbuild.kernel.process import read_small, stat_fields, status_fields
 
+from .aide import fork_aide, messages, reply
 from .outside import Awaited, Outside
 
 FREE = b"f"
@@ -89,14 +88,8 @@ class IdleProcess:
     """The supervisor's end; `priority` is the SCHED_FIFO priority to run with, 0 for none."""
 
     def __init__(self, proc_fd: int, outside: Outside, priority: int) -> None:
-        self._socket, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        if os.fork() == 0:
-            try:
-                self._socket.close()
-                _be_idle(inner, proc_fd, outside, priority)
-            finally:
-                os._exit(1)
-        inner.close()
+        serve = partial(_be_idle, proc_fd, outside, priority)
+        self._socket = fork_aide("nsbuild-idle", serve, [proc_fd])
 
     def fileno(self) -> int:
         """What becomes readable with each answer."""
@@ -122,30 +115,23 @@ class IdleProcess:
         return Verdict(message[:1], ticks, [number for (number,) in numbers])
 
 
-def _be_idle(requests: socket.socket, proc_fd: int, outside: Outside, priority: int) -> NoReturn:
-    prctl.set_pdeathsig(signal.SIGKILL)
-    prctl.set_name("nsbuild-idle")
-    # A duplicate of what the guest has open would keep it open.
-    keep_only([requests.fileno(), proc_fd])
+def _be_idle(proc_fd: int, outside: Outside, priority: int, requests: socket.socket) -> None:
     _take_priority(priority)
     look = Look(proc_fd, outside)
-    while True:
-        message = requests.recv(_LIMIT)
-        if not message:
-            os._exit(0)
+    for message in messages(requests):
         if message[:1] == WAKE:
-            requests.send(FREE)
+            reply(requests, FREE)
             continue
         held = {tid: (takes, blocks) for tid, takes, blocks in HELD.iter_unpack(message[1:])}
         if priority:
             cpus = os.sched_getaffinity(0)
             _take_priority(0)
             os.sched_setaffinity(0, range(os.cpu_count() or 1))
-            requests.send(look.verdict(held))
+            reply(requests, look.verdict(held))
             os.sched_setaffinity(0, cpus)
             _take_priority(priority)
         else:
-            requests.send(look.verdict(held))
+            reply(requests, look.verdict(held))
 
 
 def _take_priority(priority: int) -> None:

@@ -392,6 +392,8 @@ class Supervisor:
             self.keeper.answered(call.tid, process, process not in self.waits.by_process)
 
     def _exit_group(self, call: Call, process: Process) -> None:
+        if self.parts.spin is not None:
+            self.parts.spin.ends((process.pid, *process.threads))
         if self.eager is None:
             call.resume()
         else:

@@ -22,13 +22,14 @@ import socket
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import NamedTuple, NoReturn
-
-import prctl
+from functools import partial
+from typing import NamedTuple
 
 from nsbuild.errors import NsbuildError
-from nsbuild.kernel.process import keep_only, stat_fields
+from nsbuild.kernel.process import stat_fields
 from nsbuild.kernel.sched import set_fifo
+
+from .aide import fork_aide, messages, reply
 
 CHECK_SECONDS = 1.0
 """How long nothing must have happened before anybody looks."""
@@ -79,11 +80,8 @@ class SpinGuard:
     def watcher(self) -> socket.socket:
         """The socket on which the watcher answers; forks it at the first call."""
         if self._watcher is None:
-            self._watcher, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            if os.fork() == 0:
-                self._watcher.close()
-                _watch(inner, self._namespace)
-            inner.close()
+            serve = partial(_watch, self._namespace)
+            self._watcher = fork_aide("nsbuild-watch", serve, outlives=True)
         return self._watcher
 
     def quiet(self, received: int) -> bool:
@@ -142,6 +140,15 @@ class SpinGuard:
         self._ever = True
         self._stepped = time.monotonic()
 
+    def ends(self, tids: Iterable[int]) -> None:
+        """The process with the threads `tids` ends: they come forward to die.
+
+        Below the others one would be interrupted in the middle of dropping its entries of /proc,
+        and whoever waits for the process spins in the kernel until it is done with that.
+        """
+        for tid in self.back.intersection(tids):
+            self.called(tid)
+
     def called(self, tid: int) -> None:
         """Thread `tid` makes a call: if it had stepped back, it is no spinner now."""
         if tid in self.back:
@@ -161,22 +168,18 @@ class SpinGuard:
         self.back.clear()
 
 
-def _watch(requests: socket.socket, namespace: int) -> NoReturn:
+def _watch(namespace: int, requests: socket.socket) -> None:
     """The watcher: answers each message with the container's threads, until the end."""
-    # A duplicate of what the guest has open would keep it open.
-    keep_only([requests.fileno()])
     # Whoever kills the process group that we all belong to shall not kill who clears up after it.
     os.setpgid(0, 0)
-    prctl.set_name("nsbuild-watch")
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    while requests.recv(1):
+    for _ in messages(requests):
         text = " ".join(
             f"{task.ticks} {task.tid} {int(task.ready)}" for task in _tasks(namespace)[:_MOST_TASKS]
         )
-        requests.send(text.encode() or b" ")
+        reply(requests, text.encode() or b" ")
     _let_die(namespace)
-    os._exit(0)
 
 
 def _let_die(namespace: int) -> None:
