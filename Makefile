@@ -24,8 +24,8 @@ PACKAGES := \
 
 # The toolchains of tests/acceptance/corpus, beyond those: 540 MB to fetch, 2.7 GB on the disk.
 CORPUS_PACKAGES := \
-  ant btrfs-progs cargo clang dosfstools doxygen emacs-nox erofs-utils fossil fp-compiler genisoimage \
-  gettext gfortran ghc ghostscript gnupg groff imagemagick lua5.4 mercurial mtools nasm nim \
+  ant btrfs-progs cargo clang dosfstools doxygen emacs-nox erlang-base erofs-utils fossil fp-compiler \
+  genisoimage gettext gfortran ghc ghostscript gnupg groff imagemagick lua5.4 mercurial mtools nasm nim \
   nodejs ocaml-nox openssh-client p7zip-full php-cli python3-setuptools python3-wheel r-base-core \
   rpm ruby rustc sbcl sqlite3 subversion swi-prolog-nox texlive-latex-base xsltproc zstd
 

@@ -60,7 +60,8 @@ class Project(NamedTuple):
 
     `varies` is what makes bare results differ. `elsewhere` are variables of the environment of the
     second bare build, for what differs between two machines rather than two runs. `threads` marks
-    programs whose threads share a clock: without SCHED_FIFO theirs need not repeat.
+    programs whose threads share a clock: without SCHED_FIFO theirs need not repeat. `options` are
+    those of `nsbuild exec` that it needs.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Project(NamedTuple):
     packages: tuple[str, ...]
     elsewhere: tuple[str, ...]
     threads: bool
+    options: tuple[str, ...]
 
 
 class Result(NamedTuple):
@@ -89,6 +91,7 @@ def described(script: Path) -> Project:
         tuple(head["Packages"].split()),
         tuple(head.get("Elsewhere", "").split()),
         "Threads" in head,
+        tuple(head.get("Options", "").split()),
     )
 
 
@@ -155,7 +158,11 @@ def build_inside(project: Project, turn: int) -> tuple[dict[str, str], float]:
         caller = ANOTHER_CALLER if turn == 1 else {}
         wrapped = [*LIMIT_INSIDE, *(WITH_UMASK if turn == 1 else ())]
         start = time.monotonic()
-        run([*wrapped, *nsbuild, *keep, "/", "sh", "-c", SCRIPT], log, dict(os.environ) | caller)
+        run(
+            [*wrapped, *nsbuild, *project.options, *keep, "/", "sh", "-c", SCRIPT],
+            log,
+            dict(os.environ) | caller,
+        )
         seconds = time.monotonic() - start
         made = collect(top)
         kept = CACHE / "out" / project.name / str(turn + 1)
@@ -194,7 +201,8 @@ def compare(project: Project) -> Result:
         next_second(time.time())
     bare_again, bare_seconds_again = build_bare(project, 1)
     # Without SCHED_FIFO busy processes have their share of the CPU, and then it takes minutes.
-    with load() if os.getuid() == 0 else nullcontext():
+    alone = os.getuid() != 0 or "--sched=other" in project.options
+    with nullcontext() if alone else load():
         inside_again, seconds_again = build_inside(project, 1)
     return Result(
         project,
@@ -211,9 +219,9 @@ Small projects whose results differ on every bare run, built twice bare and twic
 bare builds lay under the same path on the same disk and ran on one CPU, so that neither path nor
 schedule is why they differ. Those under nsbuild lay on a disk and in a tmpfs, under different paths
 of the host that were `/build` inside; the second ran seconds later, for a caller with another
-environment, umask and range of process numbers, and with a busy process on each CPU beside it. The
-sources were checked out in another order and with other times for the second build of each pair.
-SOURCE_DATE_EPOCH was unset in all four.
+environment, umask and range of process numbers, and, under SCHED_FIFO, with a busy process on each
+CPU beside it. The sources were checked out in another order and with other times for the second
+build of each pair. SOURCE_DATE_EPOCH was unset in all four.
 
 The projects lie in `tests/acceptance/corpus/`, one directory each; `build.sh` there says what it
 does. Equal means: every file that it made has the same name, mode and bytes. The last column is the
@@ -227,10 +235,8 @@ Not among them, because they do not repeat or do not end:
 
 - what reads a clock in milliseconds after the go tool has run on files that came from a disk: it
   may have asked for the time a few times more or less (docs/threads.md);
-- keys made by gpg, whose library adds what RDRAND says, unless /etc/gcrypt/hwf.deny names it;
 - gpg-agent's own choice of an S2K count: it measures for how long it hashes, and the CPU clock
   moves by a step at each reading only;
-- Erlang, whose schedulers look for work again and again;
 - jobs of `make -j8` that append to one file: its time moves their clocks, in the order in which
   they come to it, and that repeats only while none of them waits for a disk.
 
@@ -245,7 +251,7 @@ def page(results: Sequence[Result]) -> str:
         bare, inside = result.seconds
         words = (
             result.project.name + (" (other machine)" if result.project.elsewhere else ""),
-            result.project.varies,
+            "; ".join((result.project.varies, *map("`{}`".format, result.project.options))),
             str(result.files),
             "differs" if result.bare else "EQUAL",
             "DIFFERS" if result.inside else "equal",
