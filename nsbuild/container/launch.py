@@ -22,6 +22,7 @@ from typing import NamedTuple, NoReturn
 
 import prctl
 
+from nsbuild.container import early
 from nsbuild.container.command import Inheritance
 from nsbuild.container.cpu import GUEST_PRIORITY, supervise_on
 from nsbuild.container.enter import enter
@@ -154,6 +155,12 @@ class Container:
             files = files_left(supervisor.times, found)
             epoch = rules.rates.epoch // NSEC_PER_SEC
             state.save(rules.seed, epoch, start, progress(supervisor.table), files)
+        if code:
+            times, clock = supervisor.times, supervisor.table.root.clock
+            written = [path for file, path in times.dirty.items() if file.written]
+            hint = early.hint(written, clock.wall)
+            if hint:
+                warn(hint)
         return code
 
     def kill(self) -> None:

@@ -12,6 +12,7 @@ nsbuild.determinism.continuation). `version` goes up with any change of its form
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -111,16 +112,9 @@ class State:
                 # Another call has begun, and ended, this build since we looked.
                 self.close()
                 raise self._busy()
-        try:
-            if os.access(".", os.W_OK | os.X_OK, dir_fd=self._directory, effective_ids=True):
-                return
-            os.stat(".", dir_fd=self._directory)
-        except OSError as error:
-            raise self._error("write to", error) from error
-        raise NsbuildError(
-            f"cannot write to state {self.path}: Permission denied",
-            "a state is a directory of the caller's own",
-        )
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=self._directory, effective_ids=True):
+            read_only = os.fstatvfs(self._directory).f_flag & os.ST_RDONLY
+            raise self._error("write to", OSError(errno.EROFS if read_only else errno.EACCES, ""))
 
     def save(self, seed: int, epoch: int, start: int, root: Root, files: dict[Key, Left]) -> None:
         """Replace what is there. `start` is when the call began, in real nanoseconds."""

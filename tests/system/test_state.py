@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -446,6 +446,39 @@ def test_a_state_that_cannot_be_written_is_refused(user: Runner) -> None:
     seen = user.exec("true", options=[f"--state={below}"])
     assert "cannot make state" in seen.complaint
     build.state.chmod(0o755)
+
+
+@pytest.fixture
+def small_disk(root: Runner) -> Iterator[Path]:
+    """A state's directory on a file system of its own that has next to no room."""
+    path = root.directory("disk-")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(path)], check=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
+
+
+def test_a_state_that_cannot_be_saved(root: Runner, small_disk: Path) -> None:
+    build = Build(root)
+    build.state = small_disk
+    build.lines("true")
+    before = build.saved
+    seen = build.call("mkdir d; cd d; seq 1000 | xargs touch")
+    assert seen.code == 125
+    assert "cannot save state" in seen.complaint
+    assert "No space left on device" in seen.complaint
+    assert build.saved == before
+    assert os.listdir(small_disk) == ["state.json"]
+
+
+def test_a_read_only_file_system(root: Runner, small_disk: Path) -> None:
+    build = Build(root)
+    build.state = small_disk
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    seen = build.call("echo ran")
+    assert (seen.code, seen.stdout) == (125, b"")
+    assert f"cannot write to state {small_disk}: Read-only file system" in seen.complaint
 
 
 def test_debug_says_where_it_goes_on(ns: Runner) -> None:
