@@ -27,16 +27,14 @@ _DOC = "usr/share/doc"
 _LARGEST = 1 << 24
 _CHANGELOG_HEAD = 1 << 15
 
-_MONTHS = {
-    name: number + 1
-    for number, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())
-}
+_MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+# Not compiled here: this is imported by runs that have no use for it.
 _MOMENT = (
     rb"(?:[A-Z][a-z]{2}, *)?(\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d)"
     rb" *(UTC|GMT|Z|[+-]\d{4})?"
 )
-_RELEASE_DATE = re.compile(rb"^Date: *" + _MOMENT + rb"\s*$", re.MULTILINE)
-_TRAILER = re.compile(rb"^ -- [^\n]*  " + _MOMENT + rb"\s*$", re.MULTILINE)
+_RELEASE_DATE = rb"(?m)^Date: *" + _MOMENT + rb"\s*$"
+_TRAILER = rb"(?m)^ -- [^\n]*  " + _MOMENT + rb"\s*$"
 
 
 class Dated(NamedTuple):
@@ -101,7 +99,7 @@ def releases(tree: Tree, directory: str) -> Iterator[Dated]:
     """The dates of apt's Release files in `directory`."""
     for name in tree.names(directory):
         if name.endswith("Release"):
-            found = _RELEASE_DATE.search(tree.read(f"{directory}/{name}"))
+            found = re.search(_RELEASE_DATE, tree.read(f"{directory}/{name}"))
             if found is not None:
                 yield Dated(_seconds(found), f"{directory}/{name}", "Release file")
 
@@ -127,7 +125,7 @@ def changelogs(tree: Tree) -> Iterator[Dated]:
                 text = zlib.decompressobj(31).decompress(packed, _CHANGELOG_HEAD)
             except zlib.error:
                 continue
-            found = _TRAILER.search(text)
+            found = re.search(_TRAILER, text)
             if found is not None:
                 yield Dated(_seconds(found), path, "changelog")
 
@@ -158,8 +156,8 @@ def iso(seconds: int) -> str:
 
 def _seconds(match: re.Match[bytes]) -> int:
     day, month, year, hour, minute, second, zone = match.groups()
-    months = _MONTHS.get(month, 1)
-    seconds = _days(int(year), months, int(day)) * 86400
+    number = _MONTHS.index(month) + 1 if month in _MONTHS else 1
+    seconds = _days(int(year), number, int(day)) * 86400
     seconds += int(hour) * 3600 + int(minute) * 60 + int(second)
     if zone and zone[:1] in b"+-":
         offset = int(zone[1:3]) * 3600 + int(zone[3:5]) * 60

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 
 _KEYS = frozenset((5, 6, 7, 14))
 """Tags of packets with a key: secret, public, and the subkeys of both."""
-_ARMOR = re.compile(
-    rb"-----BEGIN PGP (?:PUBLIC|PRIVATE) KEY BLOCK-----[^\n]*\n(.*?)-----END PGP", re.DOTALL
-)
-_TEXT = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
+# Not compiled here: this is imported by runs that have no use for it.
+_ARMOR = rb"(?s)-----BEGIN PGP (?:PUBLIC|PRIVATE) KEY BLOCK-----[^\n]*\n(.*?)-----END PGP"
+_TEXT = rb"[A-Za-z0-9+/]+={0,2}"
 _KEYBOX, _KEYBOX_KEY = b"KBXf", 2
 
 
@@ -27,7 +26,7 @@ def key_times(data: bytes) -> list[int]:
     """
     if data[8:12] == _KEYBOX:
         blocks = list(_keybox_blocks(data))
-    elif armored := _ARMOR.findall(data):
+    elif armored := re.findall(_ARMOR, data):
         blocks = list(map(_without_armor, armored))
     else:
         blocks = [data]
@@ -38,7 +37,7 @@ def _without_armor(text: bytes) -> bytes:
     """What the lines between BEGIN and END encode, without headers and checksum."""
     lines = map(bytes.strip, text.splitlines())
     try:
-        return binascii.a2b_base64(b"".join(line for line in lines if _TEXT.fullmatch(line)))
+        return binascii.a2b_base64(b"".join(line for line in lines if re.fullmatch(_TEXT, line)))
     except binascii.Error:
         return b""
 
