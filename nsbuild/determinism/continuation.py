@@ -10,7 +10,8 @@ real clock has set it. So whatever is shown of a file otherwise than as of an in
 table, by inode. What `Earlier.judge` says of the others follows from when they were written: until
 the epoch, before the build's first call (both as ever), or while the build was under way but not by
 a call of it. The latter is an edit, which must show as later than all that the calls before it
-wrote. A time that is to the nanosecond one of the table's is kept, too: it belongs to a copy.
+wrote. A file that was made meanwhile, with a time that is to the nanosecond one of the table's, is
+a copy and keeps that.
 
 All times are nanoseconds since 1970.
 """
@@ -104,14 +105,20 @@ class Earlier:
             clock.wall = min(self.root.wall + clock.rates.step, LATEST)
             clock.monotonic = self.root.monotonic
 
-    def judge(self, kernel_mtime: int, epoch: int) -> tuple[int, bool]:
-        """The mtime of a file that nobody inside has written, and whether a reader moves up."""
+    def judge(self, kernel_mtime: int, start: int, epoch: int, born: int) -> tuple[int, bool]:
+        """The mtime of a file that nobody inside has written, and whether a reader moves up.
+
+        `start` is the real time at which this call began, `born` that at which the file was made.
+        """
         if kernel_mtime <= epoch:
             return kernel_mtime, False
-        own = self._times.get(kernel_mtime)
-        if own is not None:
-            return kernel_mtime, own
-        return (self.edited, True) if kernel_mtime >= self.since else (epoch, False)
+        if born >= self.since and kernel_mtime in self._times:
+            return kernel_mtime, self._times[kernel_mtime]
+        if self.since <= kernel_mtime < start:
+            return self.edited, True
+        # Older than the build; or of the future, as it may have been all the time; or written just
+        # now from outside.
+        return epoch, False
 
     def meet(self, table: FileTable, key: Key, identity: int) -> File | None:
         """The file `key` as it was left, entered into `table`; None for one that is not known."""

@@ -113,7 +113,7 @@ class File:
             if earlier is None:
                 self.mtime, self.own = min(kernel_mtime, epoch), False
             else:
-                self.mtime, self.own = earlier.judge(kernel_mtime, epoch)
+                self.mtime, self.own = earlier.judge(kernel_mtime, start, epoch, self.identity)
             if self.first is None:
                 self.first = self.mtime
         self.seen = kernel_mtime

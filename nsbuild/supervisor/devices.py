@@ -119,8 +119,8 @@ class Devices:
             fstype = fields[fields.index(b"-", 6) + 1]
             label, part = self._source(fields[2], root, point)
             mount = self.mounts[int(fields[0])] = make_mount(label, point, fstype, part)
-            if fields[2] not in self._lasting:
-                self.passing.add(mount)
+            # The last of several on one point is what is seen there.
+            (self.passing.discard if fields[2] in self._lasting else self.passing.add)(mount)
         if not self._first:
             self._first = {device: list(found) for device, found in self._sources.items()}
 

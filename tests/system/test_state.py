@@ -251,6 +251,19 @@ def test_an_input_stays_one(ns: Runner) -> None:
     assert {outcome.text for outcome in seen[:3]} == {f"{EPOCH}\n"}
 
 
+def test_what_another_build_left_is_an_input(ns: Runner) -> None:
+    """Its times may be those of files of this build; so may those of the future be of any call."""
+
+    def old_build(cwd: Path) -> None:
+        ns.exec("sh", "-c", "for i in 1 2 3 4 5 6; do echo >old$i; done", cwd=cwd).ok()
+        put(ns, cwd / "future", "")
+        os.utime(cwd / "future", (4 * 10**9, 4 * 10**9))
+
+    look = "stat -c %Y old* future; for i in 1 2 3 4 5 6; do echo >new$i; done"
+    seen = twice(ns, old_build, look, look, look)
+    assert {line for outcome in seen[:3] for line in outcome.lines} == {str(EPOCH)}
+
+
 def test_real_times_between_virtual_ones_do_not_show(ns: Runner) -> None:
     """With an epoch of an hour ago, a fresh file's real time is one that the build might set."""
     build = Build(ns, options=[f"--epoch={int(time.time()) - 3600}"])

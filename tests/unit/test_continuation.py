@@ -74,7 +74,7 @@ def test_a_file_that_was_left_is_shown_as_it_was(
     assert left(again) == entry
 
 
-@given(VIRTUAL, AFTER, AFTER, ROOTS, STEPS)
+@given(VIRTUAL, AFTER, st.integers(SINCE, START - 1), ROOTS, STEPS)
 def test_an_edit_is_later_than_all_that_was_left(
     time: int, kernel: int, edit: int, root: Root, step: int
 ) -> None:
@@ -96,24 +96,29 @@ def test_an_edit_is_later_than_all_that_was_left(
         assert again.mtime == file.mtime
 
 
-@given(st.integers(0, SINCE - 1), ROOTS)
-def test_what_is_older_than_the_build_is_an_input(kernel: int, root: Root) -> None:
+@given(st.integers(0, SINCE - 1) | AFTER, st.integers(0, START), ROOTS)
+def test_what_is_older_than_the_build_or_of_the_future_is_an_input(
+    kernel: int, born: int, root: Root
+) -> None:
     earlier = Earlier(root, SINCE, {}, SECOND)
-    assert earlier.judge(kernel, EPOCH) == (min(kernel, EPOCH), False)
+    assert earlier.judge(kernel, START, EPOCH, born) == (min(kernel, EPOCH), False)
 
 
-@given(st.integers(0, START + 10**18), VIRTUAL)
-def test_before_the_first_call_everything_is_an_input(kernel: int, time: int) -> None:
-    assert Earlier().judge(kernel, time) == (min(kernel, time), False)
+@given(st.integers(0, START + 10**18), VIRTUAL, st.integers(0, START))
+def test_before_the_first_call_everything_is_an_input(kernel: int, time: int, born: int) -> None:
+    assert Earlier().judge(kernel, START, time, born) == (min(kernel, time), False)
 
 
-@given(VIRTUAL, AFTER, ROOTS)
-def test_a_copy_keeps_the_time_of_what_it_is_of(time: int, kernel: int, root: Root) -> None:
+@given(VIRTUAL, AFTER, ROOTS, st.integers(SINCE, START), st.integers(0, SINCE - 1))
+def test_a_copy_keeps_the_time_of_what_it_is_of(
+    time: int, kernel: int, root: Root, born: int, before: int
+) -> None:
     assume(time > EPOCH)
     file = written(time, kernel)
     earlier = Earlier(root, SINCE, {KEY: left(file)}, SECOND)
-    assert earlier.judge(time, EPOCH) == (time, True)
-    assert earlier.judge(time + 1, EPOCH)[0] in (EPOCH, earlier.edited)
+    assert earlier.judge(time, START, EPOCH, born) == (time, True)
+    assert earlier.judge(time + 1, START, EPOCH, born) == (EPOCH, False)
+    assert earlier.judge(time, START, EPOCH, before) == (EPOCH, False)
 
 
 @given(VIRTUAL, AFTER, VIRTUAL, AFTER)
