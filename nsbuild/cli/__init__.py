@@ -14,6 +14,7 @@ from nsbuild.errors import EXIT_OURS, NsbuildError, warn
 
 VERBS = {
     "exec": ("nsbuild.cli.exec", "run a command deterministically in a root directory"),
+    "epoch": ("nsbuild.cli.epoch", "print when the clock of a root directory has to begin"),
 }
 """Verb -> (module with `main(arguments) -> exit code`, summary)."""
 

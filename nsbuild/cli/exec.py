@@ -63,13 +63,14 @@ def _add_determinism(parser: Parser) -> None:
     add("--epoch", metavar="TIME", help="first time read: seconds since 1970 or ISO 8601")
     add("--step", metavar="SPAN", default="1", help="what each read of the wall clock adds (1)")
     add("--monotonic-step", metavar="SPAN", default="1ms", help="the same for monotonic time (1ms)")
-    add("--seed", metavar="N", default="0", help="what all random streams follow from (0)")
+    add("--seed", metavar="N", help="what all random streams follow from (0)")
     add(
         "--clock",
         choices=("causal", "global"),
         default="causal",
         help="one clock a process, or one",
     )
+    add("--state", metavar="DIR", help="go on where the last call with DIR has stopped")
     add("--cpu", metavar="N|auto", default="auto", help="the CPU to run on (auto)")
     add(
         "--cpu-model",
@@ -117,7 +118,8 @@ def container_spec(options: argparse.Namespace) -> ContainerSpec:
     """What the options ask for; raises NsbuildError for a value that makes no sense."""
     target = os.path.realpath(options.target)
     cwd = _working_directory() if target == "/" else "/"
-    epoch = values.choose_epoch(options.epoch, target)
+    state = values.open_state(options.state)
+    epoch = values.choose_epoch(options.epoch, target, state)
     rates = Rates(
         epoch * NSEC_PER_SEC,
         values.duration("--step", options.step),
@@ -134,13 +136,15 @@ def container_spec(options: argparse.Namespace) -> ContainerSpec:
         ),
         rules=Rules(
             rates,
-            values.whole_number("--seed", options.seed),
+            values.choose_seed(options.seed, state),
             options.clock == "global",
             (identity.release, identity.version, identity.machine),
+            None if state is None else state.earlier(rates.step),
         ),
         profile=options.profile,
         trace=options.trace,
         debug=options.debug,
+        state=state,
     )
 
 

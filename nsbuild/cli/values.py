@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import stat
+from typing import TYPE_CHECKING
 
 from nsbuild.container.spec import Tmpfs, Volume
 from nsbuild.determinism.clock import DEFAULT_EPOCH, NSEC_PER_SEC
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.mount import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+
+if TYPE_CHECKING:
+    from nsbuild.container.state import State
 
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": NSEC_PER_SEC, "": NSEC_PER_SEC}
 _DURATION = re.compile(r"(\d+)(?:\.(\d{1,9}))?(ns|us|ms|s|)")
@@ -46,15 +50,66 @@ def epoch(option: str, text: str) -> int:
     return seconds
 
 
-def choose_epoch(asked: str | None, target: str) -> int:
-    """--epoch, NSBUILD_EPOCH, SOURCE_DATE_EPOCH, TARGET/etc/nsbuild/epoch, the default; seconds."""
-    if asked is not None:
-        return epoch("--epoch", asked)
-    for name in ("NSBUILD_EPOCH", "SOURCE_DATE_EPOCH"):
-        if os.environ.get(name):
-            return epoch(name, os.environ[name])
+def open_state(asked: str | None) -> State | None:
+    """The state that --state or NSBUILD_STATE names, locked and read; None where neither does.
+
+    An empty name is none.
+    """
+    path = os.environ.get("NSBUILD_STATE", "") if asked is None else asked
+    if not path:
+        return None
+    from nsbuild.container.state import State
+
+    state = State(os.path.abspath(path))
+    state.load()
+    return state
+
+
+def choose_epoch(asked: str | None, target: str, state: State | None = None) -> int:
+    """The first time to be read, in seconds since 1970, by whoever says so first.
+
+    --epoch, NSBUILD_EPOCH, SOURCE_DATE_EPOCH, the state, TARGET/etc/nsbuild/epoch, the default.
+    What the caller says must be what the state has.
+    """
+    kept = None if state is None else state.epoch
+    said = asked_epoch(asked)
+    if said is not None:
+        where, seconds = said
+        if state is not None and kept not in (None, seconds):
+            raise _other(state, f"the epoch {kept}", f"{where} says {seconds}")
+        return seconds
+    if kept is not None:
+        return kept
     text = _read_inside(target, "etc/nsbuild/epoch")
     return DEFAULT_EPOCH if text is None else epoch(f"{target}/etc/nsbuild/epoch", text)
+
+
+def asked_epoch(asked: str | None) -> tuple[str, int] | None:
+    """What the caller says of the epoch: where, and seconds; None for nothing."""
+    if asked is not None:
+        return "--epoch", epoch("--epoch", asked)
+    for name in ("NSBUILD_EPOCH", "SOURCE_DATE_EPOCH"):
+        if os.environ.get(name):
+            return name, epoch(name, os.environ[name])
+    return None
+
+
+def choose_seed(asked: str | None, state: State | None = None) -> int:
+    """--seed, which must be what the state has; else that, else 0."""
+    kept = None if state is None else state.seed
+    if asked is None:
+        return kept or 0
+    seed = whole_number("--seed", asked)
+    if state is not None and kept not in (None, seed):
+        raise _other(state, f"the seed {kept}", f"--seed says {seed}")
+    return seed
+
+
+def _other(state: State, has: str, says: str) -> NsbuildError:
+    return NsbuildError(
+        f"state {state.path} has {has}, but {says}",
+        "all calls of a build have the same; give another directory to begin a new one",
+    )
 
 
 def _read_inside(root: str, path: str) -> str | None:

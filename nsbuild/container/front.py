@@ -55,12 +55,18 @@ def run_container(spec: ContainerSpec) -> int:
         steps = [maps.describe(), *(operation.describe() for operation in plan)]
         for line in (f"run on CPU {claim.cpu}", *steps, f"run {' '.join(spec.command.argv)}"):
             warn(line)
+        if spec.state is not None:
+            warn(spec.state.describe())
     if maps.warning:
         warn(maps.warning)
+    if spec.state is not None:
+        spec.state.claim()
     prepared = Prepared(
         spec, plan, maps, program, Trace(spec.trace), claim.cpu, _inheritance(), InitPriority()
     )
     left_over = created_mountpoints(spec.root)
+    if spec.state is not None and spec.state.made:
+        left_over.append(spec.state.path)
     try:
         return Front(prepared).run()
     finally:

@@ -22,6 +22,7 @@ from typing import NamedTuple, NoReturn
 
 import prctl
 
+from nsbuild.container import early
 from nsbuild.container.command import Inheritance
 from nsbuild.container.cpu import GUEST_PRIORITY, supervise_on
 from nsbuild.container.enter import enter
@@ -31,9 +32,12 @@ from nsbuild.container.join import join
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import ContainerSpec
 from nsbuild.container.userns import IdMaps, write_id_maps
+from nsbuild.determinism.clock import NSEC_PER_SEC
 from nsbuild.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_OURS, NsbuildError, warn
 from nsbuild.kernel.process import pidfd_getfd
 from nsbuild.kernel.seccomp import Program
+from nsbuild.supervisor.continuation import files_left, progress
+from nsbuild.supervisor.devices import file_systems
 from nsbuild.supervisor.initlink import (
     EVENT_COMMAND,
     EVENT_ERROR,
@@ -113,6 +117,7 @@ class Container:
         bound = prepared.spec.scheduling.spin_bound
         pids = ready.fds[1]
         spin = SpinGuard(os.fstat(pids).st_ino, bound, GUEST_PRIORITY) if fifo else None
+        lasting = frozenset() if prepared.spec.state is None else file_systems()
         users = join(*ready.fds[2:4])
         parts = Parts(
             listener,
@@ -129,6 +134,7 @@ class Container:
             users,
             os.fsencode(prepared.spec.root.writable_cwd or ""),
             prepared.spec.root.network == "host",
+            lasting,
         )
         supervisor = Supervisor(prepared.spec.rules, parts, prepared.trace)
         self._handover.taken()
@@ -138,8 +144,24 @@ class Container:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         os.waitpid(self._init_pid, 0)
         self._init_pid = 0
-        supervisor.times.finish()
-        return self._exit_code(status)
+        return self._finish(supervisor, status, start)
+
+    def _finish(self, supervisor: Supervisor, status: int, start: int) -> int:
+        """Leave files and state as they are to be found; returns the exit code."""
+        found = supervisor.times.finish()
+        code = self._exit_code(status)
+        state, rules = self._prepared.spec.state, self._prepared.spec.rules
+        if state is not None:
+            files = files_left(supervisor.times, found)
+            epoch = rules.rates.epoch // NSEC_PER_SEC
+            state.save(rules.seed, epoch, start, progress(supervisor.table), files)
+        if code:
+            times, clock = supervisor.times, supervisor.table.root.clock
+            written = [path for file, path in times.dirty.items() if file.written]
+            hint = early.hint(written, clock.wall)
+            if hint:
+                warn(hint)
+        return code
 
     def kill(self) -> None:
         """End whatever is left of the container, before its listener closes and calls fail."""

@@ -6,9 +6,12 @@ Nothing here acts. `typing.NamedTuple` rather than dataclasses, because importin
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nsbuild.supervisor.loop import Rules
+
+if TYPE_CHECKING:
+    from nsbuild.container.state import State
 
 
 class Volume(NamedTuple):
@@ -83,7 +86,10 @@ class SchedulingSpec(NamedTuple):
 
 
 class ContainerSpec(NamedTuple):
-    """All of it: the one object that drives the work and that --debug shows."""
+    """All of it: the one object that drives the work and that --debug shows.
+
+    `state` is for a build of several calls; what it has read is in `rules`.
+    """
 
     root: RootSpec
     command: CommandSpec
@@ -92,3 +98,4 @@ class ContainerSpec(NamedTuple):
     profile: str = "default"
     trace: str | None = None
     debug: bool = False
+    state: State | None = None

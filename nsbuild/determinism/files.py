@@ -17,7 +17,12 @@ and are hashes of a name: of the path for an input, of the creator's causal name
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha1
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .continuation import Earlier
 
 UNSEEN = -(1 << 70)
 """No kernel time is this one."""
@@ -38,13 +43,15 @@ class File:
     last events that may have changed the content and have changed the inode, 0 for none; `own` says
     that `mtime` came from a virtual clock, so that who sees it moves up to it. `version` counts the
     writes that were noticed; `memo` is whatever its user has made of all this, and is forgotten
-    when something changes.
+    when something changes. `earlier` is what earlier calls of the same build left, None where
+    that does not count.
     """
 
     __slots__ = (
         "atime",
         "btime",
         "changed",
+        "earlier",
         "explicit",
         "first",
         "identity",
@@ -73,6 +80,7 @@ class File:
         self.sure = False
         self.memo: object = None
         self.version = 0
+        self.earlier: Earlier | None = None
 
     @property
     def ctime(self) -> int:
@@ -101,7 +109,11 @@ class File:
         else:
             # At or after the start without an event: written by somebody outside, as the log that
             # a caller has redirected the command's output to.
-            self.mtime, self.own = min(kernel_mtime, epoch), False
+            earlier = self.earlier
+            if earlier is None:
+                self.mtime, self.own = min(kernel_mtime, epoch), False
+            else:
+                self.mtime, self.own = earlier.judge(kernel_mtime, start, epoch, self.identity)
             if self.first is None:
                 self.first = self.mtime
         self.seen = kernel_mtime
@@ -154,12 +166,13 @@ class FileTable:
     """All files that were seen or made. A file's number is its own for good.
 
     `identity` distinguishes two inodes that had the same key one after the other; it is the
-    kernel's birth time, or 0 where a file system keeps none.
+    kernel's birth time, or 0 where a file system keeps none. `taken` are numbers that none of them
+    gets.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, taken: Iterable[int] = ()) -> None:
         self.by_key: dict[Key, File] = {}
-        self._taken: set[int] = set()
+        self._taken = set(taken)
 
     def find(self, key: Key, identity: int, copied_up: bool) -> File | None:
         """The file `key`, unless that is another inode by now.

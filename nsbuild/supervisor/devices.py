@@ -26,6 +26,7 @@ _MADE_BY_KERNEL = frozenset(
 )
 """File systems whose inodes come and go: their files have no memory, only a path."""
 
+_MOUNTS = b"/proc/self/mountinfo"
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
@@ -43,6 +44,11 @@ class Mount(NamedTuple):
     transient: bool
     overlay: bool
     part: bytes = b""
+
+
+def file_systems() -> frozenset[bytes]:
+    """Major and minor number of all that is mounted where we are, as mountinfo has them."""
+    return frozenset(line.split(b" ", 3)[2] for line in read_whole(_MOUNTS).splitlines())
 
 
 class _Source(NamedTuple):
@@ -65,11 +71,15 @@ class Devices:
     """The mounts of the container by id; `workdir` is the mount point that counts as ".".
 
     `mounts` are those that are known; `nowhere` is where pipes, sockets and memfds are. `busy` is
-    called when they are about to change, and lets go of what would keep one busy.
+    called when they are about to change, and lets go of what would keep one busy. `lasting` are the
+    file systems that are there without the container (see `file_systems`); mounts of any other are
+    `passing`, whatever it is that the container has mounted for itself.
     """
 
-    def __init__(self, workdir: bytes) -> None:
+    def __init__(self, workdir: bytes, lasting: frozenset[bytes] = frozenset()) -> None:
         self._workdir = workdir
+        self._lasting = lasting
+        self.passing: set[Mount] = set()
         self.mounts: dict[int, Mount] = {}
         self.busy: Callable[[], None] = lambda: None
         self._first: dict[bytes, list[_Source]] = {}
@@ -108,7 +118,9 @@ class Devices:
             )
             fstype = fields[fields.index(b"-", 6) + 1]
             label, part = self._source(fields[2], root, point)
-            self.mounts[int(fields[0])] = make_mount(label, point, fstype, part)
+            mount = self.mounts[int(fields[0])] = make_mount(label, point, fstype, part)
+            # The last of several on one point is what is seen there.
+            (self.passing.discard if fields[2] in self._lasting else self.passing.add)(mount)
         if not self._first:
             self._first = {device: list(found) for device, found in self._sources.items()}
 

@@ -17,6 +17,7 @@ import re
 import stat
 from typing import NamedTuple
 
+from nsbuild.determinism.continuation import Earlier
 from nsbuild.determinism.files import File, FileTable, Key, file_number
 from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW, statx
 
@@ -53,6 +54,15 @@ class Seen(NamedTuple):
     ctime: int
     mtime: int
     ahead: int
+
+
+class Found(NamedTuple):
+    """A file that a container leaves, on the mount with the id `mount`."""
+
+    key: Key
+    mount: int
+    path: bytes
+    file: File
 
 
 class Pending:
@@ -105,12 +115,19 @@ class FileTimes:
     `dirty` holds where those files are that may have been written: also after a look, since whoever
     had one open may still write to it. `names` are those of files that have had more than one.
     `nameless` are mounts of the kernel's own, which last: none of their files has a path.
+    `earlier` is what earlier calls of the same build left, None where that does not count.
     """
 
     def __init__(
-        self, devices: Devices, served: dict[bytes, tuple[int, int, int]], start: int, epoch: int
+        self,
+        devices: Devices,
+        served: dict[bytes, tuple[int, int, int]],
+        start: int,
+        epoch: int,
+        earlier: Earlier | None = None,
     ) -> None:
-        self.table = FileTable()
+        self.table = FileTable(() if earlier is None else earlier.numbers())
+        self.earlier = earlier
         self.devices = devices
         self.served = served
         self.pending: list[Pending | Move] = []
@@ -212,8 +229,19 @@ class FileTimes:
 
     def meet(self, key: Key, born: int, mount: Mount, name: bytes) -> File:
         """An input on `mount`, seen for the first time; `name` is its path."""
+        earlier = None if mount in self.devices.passing else self.earlier
+        if earlier is not None:
+            left = earlier.meet(self.table, key, born)
+            if left is not None:
+                self.dirty[left] = name
+                return left
         relative = name[len(mount.point) :] if mount.point != b"/" else name
-        return self.table.add(key, born, mount.label + b"\0" + mount.part + relative)
+        file = self.table.add(key, born, mount.label + b"\0" + mount.part + relative)
+        if earlier is not None:
+            file.earlier = earlier
+            # The next call has to be told of it, should it show as edited meanwhile.
+            self.dirty[file] = name
+        return file
 
     def meet_nameless(self, key: Key, born: int, process: Process) -> File:
         """A pipe or a socket, which `process` is the first to look at."""
@@ -322,8 +350,18 @@ class FileTimes:
         file.write(time)
         self.dirty.setdefault(file, where)
 
-    def finish(self) -> None:
-        """The container has ended: put the times into whatever nobody has looked at since."""
+    def changed(self, file: File, time: int, where: bytes) -> None:
+        """An event at `time` that changes the inode of `file`, which is at `where`."""
+        file.change(time)
+        if self.earlier is not None:
+            self.dirty.setdefault(file, where)
+
+    def finish(self) -> list[Found]:
+        """The container has ended: put the times into whatever nobody has looked at since.
+
+        Returns what there is of all files that may have been written.
+        """
+        left = []
         for pending in self.pending:
             self._is_done(pending)
             _drop(pending)
@@ -334,8 +372,11 @@ class FileTimes:
             for path in (*first, *self.names.get(file, ())):
                 if self._at(path) is file:
                     mtime = self.values[17] * NSEC + self.values[18]
+                    values = self.values
                     self._take_notice(file, mtime, path, AT_SYMLINK_NOFOLLOW)
+                    left.append(Found((values[7], values[21], values[22]), values[23], path, file))
                     break
+        return left
 
 
 def _drop(pending: Pending | Move) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from nsbuild.determinism.clock import Clock, GlobalClock, Rates
+from nsbuild.determinism.continuation import Earlier
 from nsbuild.determinism.entropy import Stream, root_seed
 from nsbuild.determinism.names import ROOT, ROOT_PID
 from nsbuild.errors import NsbuildError, warn
@@ -37,6 +38,7 @@ from .answers.timers import Timers
 from .answers.wait import Wait
 from .answers.write import Write
 from .births import RETRY_MILLISECONDS, Births
+from .continuation import resume
 from .devices import Devices
 from .eager import Eager
 from .exechook import ExecHook
@@ -67,6 +69,8 @@ class Rules(NamedTuple):
     global_clock: bool = False
     names: tuple[str, str, str] = ("", "", "")
     """release, version and machine of uname."""
+    earlier: Earlier | None = None
+    """What earlier calls of the same build left; None for a build of one call."""
 
 
 class Parts(NamedTuple):
@@ -93,6 +97,8 @@ class Parts(NamedTuple):
     """The mount point that counts as the working directory; empty for none."""
     network: bool
     """Whether the container has the host's network, and so peers who take their time."""
+    lasting: frozenset[bytes]
+    """The file systems that are there without the container; empty where nobody needs to know."""
 
 
 _EVENTS = 8
@@ -122,6 +128,8 @@ def _root(rules: Rules) -> Process:
     clock = GlobalClock(rules.rates) if rules.global_clock else Clock(rules.rates)
     root = Process(ROOT, ROOT_PID, clock, Stream(root_seed(rules.seed)))
     root.orphan = True
+    if rules.earlier is not None:
+        resume(root, rules.earlier)
     return root
 
 
@@ -152,9 +160,9 @@ class Supervisor:
         if parts.spin is None:
             self.eager = Eager(self.listener, self._touched)
             parts.link.meanwhile = self.eager.meanwhile
-        devices = Devices(parts.workdir)
+        devices = Devices(parts.workdir, parts.lasting)
         served = {os.fsencode(SERVED[name].path): SERVED[name].shown for name in parts.fuse}
-        self.times = FileTimes(devices, served, parts.start, rules.rates.epoch)
+        self.times = FileTimes(devices, served, parts.start, rules.rates.epoch, rules.earlier)
         self.sources: dict[int, Callable[[], None]] = {
             parts.events.fileno(): self._init_event,
             parts.front.fileno(): self._front_event,
@@ -394,6 +402,8 @@ class Supervisor:
     def _exit_group(self, call: Call, process: Process) -> None:
         if self.parts.spin is not None:
             self.parts.spin.ends((process.pid, *process.threads))
+        # It reaps nobody any more; from here on that is init's doing, at any time.
+        process.has_children = False
         if self.eager is None:
             call.resume()
         else:

@@ -40,7 +40,7 @@ class Event:
         self.entered: list[tuple[File, bytes]] = []
         self.written: list[tuple[File, bytes]] = []
         self.rewritten: list[File] = []
-        self.changed: list[File] = []
+        self.changed: list[tuple[File, bytes]] = []
         self.births: list[tuple[int, bytes]] = []
         self.named: tuple[File, bytes, bytes] | None = None
         self.unnamed: File | None = None
@@ -60,7 +60,7 @@ class Event:
     def change(self, look: Look) -> None:
         """The inode of what was looked at changes."""
         if look.file is not None:
-            self.changed.append(look.file)
+            self.changed.append((look.file, look.where))
 
     @property
     def empty(self) -> bool:

@@ -148,7 +148,7 @@ class Write:
             call.resume()
             return
         clock = process.clock
-        for file in (*(file for file, _ in event.written), *event.changed):
+        for file, _ in (*event.written, *event.changed):
             # Whoever writes to a file could have seen what was there before. That does not hold for
             # directories: siblings that make files in one would pass their clocks on by chance.
             clock.wall = max(clock.wall, file.changed, file.mtime if file.own else 0)
@@ -163,8 +163,8 @@ class Write:
             times.wrote(file, now, where)
         for file in event.rewritten:
             file.rewrite()
-        for file in event.changed:
-            file.change(now)
+        for file, where in event.changed:
+            times.changed(file, now, where)
         for file, mtime, atime in event.set_times:
             file.set_times(mtime, now if atime == UTIME_NOW else atime)
         if event.unnamed is not None:
