@@ -32,6 +32,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "supervisor": frozenset({"errors", "kernel", "seccomp", "determinism"}),
     "container": frozenset({"errors", "kernel", "seccomp", "determinism", "supervisor"}),
     "cli": frozenset({"errors", "kernel", "seccomp", "determinism", "supervisor", "container"}),
+    "integrations": frozenset(),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
 }
