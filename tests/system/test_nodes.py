@@ -50,7 +50,8 @@ def test_nodes_can_be_used(ns: Runner, place: str) -> None:
     use = (
         'echo x > null; test -z "$(cat null)"; head -c3 zero | od -An -c; cat zero | head -c1 '
         "| wc -c; (echo x > full) && exit 9; : > zero; head -c5 random | wc -c; "
-        "head -c5 urandom | wc -c; dd if=urandom bs=7 count=1 status=none | wc -c; cat console && exit 9; true"
+        "head -c5 urandom | wc -c; dd if=urandom bs=7 count=1 status=none | wc -c; "
+        "cat console && exit 9; true"
     )
     seen = ns.exec(*at(place, f"{MAKE}; {use} 2>err"))
     assert seen.code == 0, seen
