@@ -26,6 +26,7 @@ from . import hotcalls
 from .answers import Handler
 from .answers.directories import Directories
 from .answers.machine import Machine, UtsNames
+from .answers.mounts import Mounts
 from .answers.nodes import Nodes
 from .answers.place import PlaceCalls
 from .answers.procfiles import UptimeFile, UuidFile
@@ -190,6 +191,8 @@ class Supervisor:
         proc = ProcSelf(places, self.times, of_vpid, write.open, nodes, self.cache)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         wait = Wait(self.waits)
+        pids = os.fstat(self.parts.pids).st_ino
+        mounts = Mounts(places, self.times, self.parts.users, pids)
         files = {
             **Stat(places, self.times, proc.catch_up, nodes.absent).handlers(),
             **write.handlers(),
@@ -205,7 +208,8 @@ class Supervisor:
             **Random().handlers(),
             **Sockets().handlers(),
             **machine.handlers(),
-            **PlaceCalls(self.times).handlers(),
+            **PlaceCalls().handlers(),
+            **mounts.handlers(),
             NR["arch_prctl"]: self._arch_prctl,
             NR["seccomp"]: _own_filter,
             NR["prctl"]: _own_filter,
