@@ -134,6 +134,21 @@ def test_errors_are_the_kernels(ns: Runner, arguments: str, reason: str) -> None
     assert outcome.stderr.decode().rstrip().endswith(reason), outcome
 
 
+def test_openat2_opens_nodes_too(ns: Runner, place: str) -> None:
+    needs_tools("python3")
+    program = (
+        "import ctypes, os; libc = ctypes.CDLL(None, use_errno=True)\n"
+        "how = (ctypes.c_uint64 * 3)(os.O_RDONLY, 0, 0)\n"
+        "for name in (b'urandom', b'console'):\n"
+        "    fd = libc.syscall(437, -100, name, how, 24)\n"
+        "    print(os.read(fd, 4).hex() if fd > 0 else os.strerror(ctypes.get_errno()))\n"
+    )
+    script = f'mknod urandom c 1 9; mknod console c 5 1; python3 -c "{program}"'
+    first, second = (ns.exec(*at(place, script)).ok() for _ in range(2))
+    assert first == second
+    assert first.lines[1] == "No such device or address"
+
+
 def test_who_is_not_root_makes_none(ns: Runner) -> None:
     needs_tools("setpriv")
     script = "chmod 777 .; setpriv --reuid=1 --regid=1 --clear-groups mknod n c 1 3"

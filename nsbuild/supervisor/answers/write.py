@@ -28,7 +28,7 @@ from nsbuild.kernel.files import (
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.answers.event import NOTHING, Event, Look
-from nsbuild.supervisor.answers.nodes import Nodes
+from nsbuild.supervisor.answers.nodes import NAMES, Nodes
 from nsbuild.supervisor.filetimes import FileTimes, Move, Pending, path_of, path_of_fd
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
@@ -202,7 +202,10 @@ class Write:
         event = self._begin(call)
         writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC)
         if flags & (os.O_PATH | O_TMPFILE) or not (writes or flags & os.O_CREAT):
-            call.resume()
+            # The other opens for reading are for ProcSelf.
+            name = self._read(call, process, path) if call.nr == NR["openat2"] else b""
+            if not (_is_node(name) and self._nodes.open(call, process, dirfd, name, flags)):
+                call.resume()
             return
         name = self._read(call, process, path)
         exclusive = flags & os.O_CREAT and flags & os.O_EXCL
@@ -424,6 +427,11 @@ def _split(path: bytes) -> tuple[bytes, bytes]:
     stripped = path.rstrip(b"/")
     directory, slash, name = stripped.rpartition(b"/")
     return (directory + slash if slash else b"."), name
+
+
+def _is_node(path: bytes) -> bool:
+    """Whether `path` may be that of a device node which is not the kernel's to open."""
+    return path.rpartition(b"/")[2] in NAMES
 
 
 def _is_read_only(call: Call) -> bool:
