@@ -16,7 +16,7 @@ MAN_PAGES := $(patsubst docs/man/%.md,.cache/man/%,$(wildcard docs/man/*.md))
 # (C, i386, musl, Go), the demo's package and the man pages, and is what the acceptance tests pack
 # (an archive of every kind) and build with. Every target looks whether they are there.
 PACKAGES := \
-  autoconf bubblewrap build-essential busybox-static ca-certificates cmake cpio debhelper \
+  autoconf bubblewrap build-essential busybox-static ca-certificates cmake cpio debhelper debootstrap \
   default-jdk-headless dpkg-dev e2fsprogs fakeroot gcc gcc-multilib git golang-go help2man iproute2 \
   libc6-dev libcap-dev libseccomp2 make man-db mmdebstrap musl-tools ninja-build openssl pandoc perl \
   procps psmisc python3 python3-dev python3-venv rsync shellcheck squashfs-tools strace sudo texinfo \

@@ -153,6 +153,19 @@ class File:
             self.memo = None
 
 
+class StandIn(File):
+    """An empty regular file that is shown as the character device `device`, (major, minor).
+
+    A class of its own, because the extension for hot calls leaves alone what is not just a File.
+    """
+
+    __slots__ = ("device",)
+
+    def __init__(self, number: int, identity: int, device: tuple[int, int]) -> None:
+        super().__init__(number, identity)
+        self.device = device
+
+
 def _stored(wanted: int, kernel: int) -> bool:
     """Whether `kernel` is how a file system keeps the time `wanted`: some keep whole seconds."""
     return kernel == wanted or (kernel % 1_000_000_000 == 0 and kernel == wanted - wanted % 10**9)
@@ -187,18 +200,31 @@ class FileTable:
             file.identity = identity
         return file
 
-    def add(self, key: Key, identity: int, name: bytes) -> File:
-        """A file seen for the first time, whose number follows from `name`."""
+    def add(
+        self, key: Key, identity: int, name: bytes, device: tuple[int, int] | None = None
+    ) -> File:
+        """A file seen for the first time, whose number follows from `name`.
+
+        With `device` it is a stand-in for one.
+        """
         number = file_number(name)
         while number in self._taken:
             number = _FIRST + (number - _FIRST + 1) % _NUMBERS
         self._taken.add(number)
-        file = self.by_key[key] = File(number, identity)
+        file = File(number, identity) if device is None else StandIn(number, identity, device)
+        self.by_key[key] = file
         return file
 
-    def bear(self, key: Key, identity: int, name: bytes, time: int) -> File:
-        """A file made inside at `time` by the creator's act `name`."""
-        file = self.add(key, identity, name)
+    def bear(
+        self,
+        key: Key,
+        identity: int,
+        name: bytes,
+        time: int,
+        device: tuple[int, int] | None = None,
+    ) -> File:
+        """A file made inside at `time` by the creator's act `name`; `device` as in `add`."""
+        file = self.add(key, identity, name, device)
         file.btime = file.written = time
         return file
 

@@ -51,6 +51,8 @@ FUSE_MAX_PAGES = 1 << 22
 
 # fuse_open_out.open_flags
 FOPEN_DIRECT_IO = 1 << 0
+FOPEN_NOFLUSH = 1 << 5
+"""No question to the server when a descriptor is closed (Linux 5.16)."""
 
 # fuse_setattr_in.valid
 FATTR_SIZE = 1 << 3

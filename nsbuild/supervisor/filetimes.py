@@ -18,8 +18,9 @@ import stat
 from typing import NamedTuple
 
 from nsbuild.determinism.continuation import Earlier
-from nsbuild.determinism.files import File, FileTable, Key, file_number
+from nsbuild.determinism.files import File, FileTable, Key, StandIn, file_number
 from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW, statx
+from nsbuild.kernel.process import read_small
 
 from .devices import Devices, Mount, make_mount
 from .processes import Process
@@ -150,13 +151,15 @@ class FileTimes:
         """
         values = statx(AT_FDCWD, path, flags)
         if isinstance(values, int):
-            return values if values != errno.EACCES else self._look_at_served(path_of(path, flags))
+            if values != errno.EACCES:
+                return values
+            return self._look_at_served(self.served_name(path, flags, tid))
         self.values = values
         mount = self.mount = self.devices.mount(values[23], tid)
         if mount.transient:
+            if mount.label in self.served:
+                return self._look_at_served(mount.label)
             name = self.name = path_of(path, flags)
-            if name in self.served:
-                return self._look_at_served(name)
             self.file = None
             self.number = file_number(name)
             return 0
@@ -175,7 +178,24 @@ class FileTimes:
         mtime = values[17] * NSEC + values[18]
         if mtime != file.seen:
             self._take_notice(file, mtime, path, flags)
+        if type(file) is StandIn:
+            self.values = _as_device(self.values, file.device)
         return 0
+
+    def served_name(self, path: bytes, flags: int, tid: int) -> bytes:
+        """Which of the `served` is at `path`, wherever that is mounted; b"" if none is."""
+        nofollow = os.O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0
+        try:
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC | nofollow)
+        except OSError:
+            return b""
+        try:
+            # Without a question to the file system, which may be served by us.
+            about = read_small(f"self/fdinfo/{fd}").split()
+        finally:
+            os.close(fd)
+        label = self.devices.mount(int(about[about.index(b"mnt_id:") + 1]), tid).label
+        return label if label in self.served else b""
 
     def _look_at_served(self, name: bytes) -> int:
         """One of the files that the supervisor serves itself; EACCES if `name` is another.
@@ -377,6 +397,12 @@ class FileTimes:
                     left.append(Found((values[7], values[21], values[22]), values[23], path, file))
                     break
         return left
+
+
+def _as_device(values: tuple[int, ...], device: tuple[int, int]) -> tuple[int, ...]:
+    """The values of STATX of a regular file, as those of a character device."""
+    mode = stat.S_IFCHR | stat.S_IMODE(values[6])
+    return (*values[:6], mode, values[7], 0, 0, *values[10:19], *device, *values[21:])
 
 
 def _drop(pending: Pending | Move) -> None:

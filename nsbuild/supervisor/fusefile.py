@@ -23,6 +23,7 @@ from typing import Protocol
 from nsbuild.kernel.fuse import (
     FATTR_SIZE,
     FOPEN_DIRECT_IO,
+    FOPEN_NOFLUSH,
     FUSE_ACCESS,
     FUSE_ATOMIC_O_TRUNC,
     FUSE_ATTR_OUT,
@@ -213,7 +214,8 @@ class FuseFile:
         flags, _ = FUSE_OPEN_IN.unpack_from(body)
         if flags & (os.O_WRONLY | os.O_RDWR) and not self._mode & 0o222:
             return errno.EACCES, b""
-        return 0, FUSE_OPEN_OUT.pack(0, FOPEN_DIRECT_IO)
+        # The supervisor closes duplicates of guests' descriptors, and would wait for itself.
+        return 0, FUSE_OPEN_OUT.pack(0, FOPEN_DIRECT_IO | FOPEN_NOFLUSH)
 
     def _getattr(self, _pid: int, _body: bytes) -> Answer:
         return 0, self._attributes

@@ -53,6 +53,11 @@ class InitPriority:
         """In the supervisor: init's number outside of the container."""
         self._words[_PID] = pid
 
+    @property
+    def pid(self) -> int:
+        """What `set_pid` was told."""
+        return self._words[_PID]
+
     def raise_init(self) -> None:
         """In the supervisor: raise init for a request, if it has lowered itself and is done."""
         words = self._words

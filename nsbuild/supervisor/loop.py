@@ -27,6 +27,8 @@ from . import hotcalls
 from .answers import Handler
 from .answers.directories import Directories
 from .answers.machine import Machine, UtsNames
+from .answers.mounts import Mounts
+from .answers.nodes import Nodes
 from .answers.place import PlaceCalls
 from .answers.procfiles import UptimeFile, UuidFile
 from .answers.procself import ONLY_BY_US, ProcSelf
@@ -50,6 +52,7 @@ from .initlink import EVENT_EXIT, InitGone, InitLink, receive_event
 from .initpriority import InitPriority
 from .listener import Call, Listener
 from .memory import MemoryClosedError
+from .opener import Opener
 from .outside import Outside, inherited_from
 from .pagecache import UNGUARDED, PageCache
 from .places import Places
@@ -185,16 +188,21 @@ class Supervisor:
 
     def _collect_handlers(self, rules: Rules) -> dict[int, Handler]:
         places = Places(self.parts.users)
-        write = Write(places, self.times)
+        opener = Opener(self.parts.priority.pid, self.parts.users, self._serve_until)
+        nodes = Nodes(places, self.times, self.parts.users, opener)
+        write = Write(places, self.times, nodes)
         if self.parts.spin is not None:
             self.cache = PageCache(places, self.times.devices, self.parts.spin.priority + 1)
             self.births.threads = self.cache.threads
             self.trace.guard = self.cache.guard
-        proc = ProcSelf(places, self.times, self.table.by_vpid.get, write.open, self.cache)
+        of_vpid = self.table.by_vpid.get
+        proc = ProcSelf(places, self.times, of_vpid, write.open, nodes, self.cache)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         wait = Wait(self.waits)
+        pids = os.fstat(self.parts.pids).st_ino
+        mounts = Mounts(places, self.times, self.parts.users, pids)
         files = {
-            **Stat(places, self.times, proc.catch_up).handlers(),
+            **Stat(places, self.times, proc.catch_up, nodes.absent).handlers(),
             **write.handlers(),
             **proc.handlers(),
             **Directories(self.times).handlers(),
@@ -208,7 +216,8 @@ class Supervisor:
             **Random().handlers(),
             **Sockets().handlers(),
             **machine.handlers(),
-            **PlaceCalls(self.times).handlers(),
+            **PlaceCalls().handlers(),
+            **mounts.handlers(),
             NR["arch_prctl"]: self._arch_prctl,
             NR["seccomp"]: _own_filter,
             NR["prctl"]: _own_filter,
@@ -267,6 +276,20 @@ class Supervisor:
                 self.epoll.unregister(file.fileno())
 
         return handle
+
+    def _serve_until(self, reply: socket.socket) -> None:
+        """Serve files, and nothing else, until there is something to read from `reply`."""
+        poll = select.poll()
+        for fd in (reply.fileno(), *(fd for fd in self.parts.fuse.values() if fd in self.sources)):
+            poll.register(fd, select.POLLIN)
+        while True:
+            ready = [fd for fd, _ in poll.poll()]
+            if reply.fileno() in ready:
+                return
+            for fd in ready:
+                self.sources[fd]()
+                if fd not in self.sources:
+                    poll.unregister(fd)
 
     def run(self) -> int:
         """Answer until the command has ended; returns its wait status."""

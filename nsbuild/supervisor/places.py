@@ -145,6 +145,26 @@ class Places:
         result = act(link, 0)
         return errno.EBADF if result == errno.ENOENT and not exists(link) else result
 
+    @contextmanager
+    def taken(self, call: Call, process: Process, path: bytes, flags: int) -> Iterator[int]:
+        """An O_PATH descriptor of where `path` leads, while we are at the caller's place.
+
+        `flags` of open(2); raises OSError. For what only works in the caller's mount namespace.
+        """
+        place = process.place
+        if place is None:
+            place = self._place_of(call, process)
+        with _opened(call.tid, AT_FDCWD, path) as base:
+            if base < 0 and base != AT_FDCWD:
+                raise OSError(-base, os.strerror(-base))
+            with self._taken(place, call.tid):
+                dir_fd = None if base == AT_FDCWD else base
+                fd = os.open(path, os.O_PATH | os.O_CLOEXEC | flags, dir_fd=dir_fd)
+                try:
+                    yield fd
+                finally:
+                    os.close(fd)
+
     def ids(self, call: Call, process: Process) -> Ids | None:
         """How the caller sees user and group ids; None if as we do."""
         place = process.place

@@ -239,7 +239,7 @@ def test_truncating_is_for_open_alone(kernel: Kernel) -> None:
     size = struct.pack("=II80x", fuse.FATTR_SIZE, 0)
     assert kernel.ask(fuse.FUSE_SETATTR, size) == (errno.EINVAL, b"")
     answer = kernel.ask(fuse.FUSE_OPEN, struct.pack("=II", os.O_WRONLY | os.O_TRUNC, 0))
-    assert answer == (0, fuse.FUSE_OPEN_OUT.pack(0, fuse.FOPEN_DIRECT_IO))
+    assert answer == (0, fuse.FUSE_OPEN_OUT.pack(0, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH))
 
 
 @pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_RDWR, os.O_RDWR | os.O_TRUNC])
@@ -249,7 +249,7 @@ def test_a_file_without_write_permission_opens_for_reading_only(flags: int) -> N
         assert kernel.ask(fuse.FUSE_OPEN, struct.pack("=II", flags, 0)) == (errno.EACCES, b"")
         assert kernel.ask(fuse.FUSE_OPEN, struct.pack("=II", os.O_RDONLY, 0)) == (
             0,
-            fuse.FUSE_OPEN_OUT.pack(0, fuse.FOPEN_DIRECT_IO),
+            fuse.FUSE_OPEN_OUT.pack(0, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH),
         )
     finally:
         kernel.close()

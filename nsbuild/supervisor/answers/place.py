@@ -1,4 +1,4 @@
-"""Calls that change from where or as whom a process sees files: roots, mounts, ids, capabilities.
+"""Calls that change from where or as whom a process sees files: roots, ids, capabilities.
 
 The kernel does them; here only what is remembered of the caller is forgotten. Until the thread that
 made the call makes another, nothing new is remembered, because the call may not be done yet.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler
-from nsbuild.supervisor.filetimes import FileTimes
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.processes import Process
 
@@ -17,21 +16,14 @@ _PLACES = (
     *("setuid", "setreuid", "setresuid", "setfsuid"),
     *("setgid", "setregid", "setresgid", "setfsgid", "setgroups"),
 )
-_MOUNTS = ("mount", "umount2", "move_mount")
 
 
 class PlaceCalls:
     """Takes notice of them."""
 
-    def __init__(self, times: FileTimes) -> None:
-        self._times = times
-
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
-        return {
-            **{NR[name]: self.moves for name in _PLACES},
-            **{NR[name]: self.mounts for name in _MOUNTS},
-        }
+        return {NR[name]: self.moves for name in _PLACES}
 
     def moves(self, call: Call, process: Process) -> None:
         """The caller is about to have another place."""
@@ -41,10 +33,4 @@ class PlaceCalls:
         process.split = process.threads_made > 0
         # The others are addresses, and those of the command's first process are by chance.
         call.args = call.args[:1]
-        call.resume()
-
-    def mounts(self, call: Call, _process: Process) -> None:
-        """Mounts come and go: nothing of ours may keep one busy."""
-        self._times.settle(call.tid)
-        self._times.devices.forget()
         call.resume()

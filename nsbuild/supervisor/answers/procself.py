@@ -22,6 +22,7 @@ from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW, statx
 from nsbuild.kernel.process import read_small, read_whole
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
+from nsbuild.supervisor.answers.nodes import NAMES, Nodes
 from nsbuild.supervisor.answers.time import NSEC_PER_CLOCK_TICK
 from nsbuild.supervisor.filetimes import FileTimes, path_of
 from nsbuild.supervisor.listener import Call
@@ -36,7 +37,8 @@ _NAMES = _OWN | _ALL
 _PATH = re.compile(rb"/proc/([0-9]+)/(?:task/[0-9]+/)?(%b)" % b"|".join(sorted(_NAMES)))
 _LINKS = frozenset((b"mtab",))
 """Names under which links lead to one of them."""
-ONLY_BY_US = _NAMES | _LINKS
+_PROC = _NAMES | _LINKS
+ONLY_BY_US = _PROC | NAMES
 """Last names of paths that may have to be opened here; all others are let go on."""
 
 
@@ -49,12 +51,14 @@ class ProcSelf:
         times: FileTimes,
         process_of_pid: Callable[[int], Process | None],
         otherwise: Handler,
+        nodes: Nodes,
         cache: PageCache | None,
     ) -> None:
         self._places = places
         self._times = times
         self._process_of_pid = process_of_pid
         self._otherwise = otherwise
+        self._nodes = nodes
         self._cache = cache
 
     def handlers(self) -> dict[int, Handler]:
@@ -77,7 +81,9 @@ class ProcSelf:
             return
         nofollow = AT_SYMLINK_NOFOLLOW if flags & os.O_NOFOLLOW else 0
         name = path.rpartition(b"/")[2]
-        if name not in ONLY_BY_US:
+        if name in NAMES and self._nodes.open(call, process, dirfd, path, flags):
+            return
+        if name not in _PROC:
             if self._cache is not None:
                 self._cache.opens(call, process, dirfd, path, nofollow)
             call.resume()

@@ -32,7 +32,7 @@ from nsbuild.kernel.statfs import statfs
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.devices import DISK_MAJOR
-from nsbuild.supervisor.filetimes import BLOCK_SIZE, FileTimes, Seen, path_of
+from nsbuild.supervisor.filetimes import BLOCK_SIZE, FileTimes, Seen
 from nsbuild.supervisor.hotcalls import remember
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Ids, Places
@@ -73,10 +73,12 @@ class Stat:
         places: Places,
         times: FileTimes,
         catch_up: Callable[[Call, Process, int, bytes], bool],
+        absent: Callable[[bytes], None],
     ) -> None:
         self._places = places
         self._times = times
         self._catch_up = catch_up
+        self._absent = absent
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
@@ -134,7 +136,7 @@ class Stat:
             path = b"."
         tid = call.tid
         kept = flags & AT_SYMLINK_NOFOLLOW
-        return self._places.at(
+        error = self._places.at(
             call,
             process,
             dirfd,
@@ -142,6 +144,9 @@ class Stat:
             kept,
             lambda where, how: times.look(process, tid, where, how),
         )
+        if error == errno.ENOENT:
+            self._absent(path)
+        return error
 
     def _look_fd(self, call: Call, process: Process, fd: int) -> int:
         times, tid, fd = self._times, call.tid, signed32(fd)
@@ -216,7 +221,7 @@ class Stat:
             return
         held: list[tuple[int, ...]] = []
         error = self._places.at(
-            call, process, AT_FDCWD, path, 0, lambda where, _: self._statfs(where, held)
+            call, process, AT_FDCWD, path, 0, lambda where, _: self._statfs(call, where, held)
         )
         self._answer_statfs(call, process, error, held)
 
@@ -224,14 +229,14 @@ class Stat:
         """fstatfs(2)."""
         held: list[tuple[int, ...]] = []
         error = self._places.of_fd(
-            call, signed32(call.args[0]), lambda where, _: self._statfs(where, held)
+            call, signed32(call.args[0]), lambda where, _: self._statfs(call, where, held)
         )
         self._answer_statfs(call, process, error, held)
 
-    def _statfs(self, where: bytes, held: list[tuple[int, ...]]) -> int:
+    def _statfs(self, call: Call, where: bytes, held: list[tuple[int, ...]]) -> int:
         try:
             # A file system that we serve would wait for us to say how large it is.
-            served = path_of(where, 0) in self._times.served
+            served = self._times.served_name(where, 0, call.tid)
             held.append(_SERVED if served else statfs(where))
         except OSError as error:
             return error.errno or errno.EIO

@@ -28,6 +28,7 @@ from nsbuild.kernel.files import (
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.answers.event import NOTHING, Event, Look
+from nsbuild.supervisor.answers.nodes import NAMES, Nodes
 from nsbuild.supervisor.filetimes import FileTimes, Move, Pending, path_of, path_of_fd
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
@@ -44,17 +45,18 @@ _OPEN_HOW = struct.Struct("=QQQ")
 class Write:
     """Takes notice of the calls that write."""
 
-    def __init__(self, places: Places, times: FileTimes) -> None:
+    def __init__(self, places: Places, times: FileTimes, nodes: Nodes) -> None:
         self._places = places
         self._times = times
+        self._nodes = nodes
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
         return {
             **{NR[name]: self.open for name in ("open", "openat", "openat2", "creat")},
             **{NR[name]: self.truncate for name in ("truncate", "ftruncate")},
-            **{NR[name]: self.make for name in ("mkdir", "mkdirat", "mknod", "mknodat")},
-            **{NR[name]: self.make for name in ("symlink", "symlinkat")},
+            **{NR[name]: self.make for name in ("mkdir", "mkdirat", "symlink", "symlinkat")},
+            **self._nodes.handlers(self.make),
             **{NR[name]: self.link for name in ("link", "linkat")},
             **{NR[name]: self.unlink for name in ("unlink", "unlinkat", "rmdir")},
             **{NR[name]: self.rename for name in ("rename", "renameat", "renameat2")},
@@ -200,7 +202,10 @@ class Write:
         event = self._begin(call)
         writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC)
         if flags & (os.O_PATH | O_TMPFILE) or not (writes or flags & os.O_CREAT):
-            call.resume()
+            # The other opens for reading are for ProcSelf.
+            name = self._read(call, process, path) if call.nr == NR["openat2"] else b""
+            if not (_is_node(name) and self._nodes.open(call, process, dirfd, name, flags)):
+                call.resume()
             return
         name = self._read(call, process, path)
         exclusive = flags & os.O_CREAT and flags & os.O_EXCL
@@ -213,10 +218,12 @@ class Write:
             look = self._look(call, process, dirfd, name, 0)
             if look.error == errno.ENOENT:
                 target = self._through_links(call, process, dirfd, name)
-        if not look.error:
-            if writes and not exclusive and stat.S_ISREG(look.mode):
-                event.write(look)
-        elif look.error == errno.ENOENT and flags & os.O_CREAT:
+        if stat.S_ISCHR(look.mode):
+            if self._nodes.open(call, process, dirfd, name, flags):
+                return
+        elif writes and not exclusive and stat.S_ISREG(look.mode):
+            event.write(look)
+        if look.error == errno.ENOENT and flags & os.O_CREAT:
             self._birth(call, process, event, dirfd, target)
         self._go(call, process, event)
 
@@ -420,6 +427,11 @@ def _split(path: bytes) -> tuple[bytes, bytes]:
     stripped = path.rstrip(b"/")
     directory, slash, name = stripped.rpartition(b"/")
     return (directory + slash if slash else b"."), name
+
+
+def _is_node(path: bytes) -> bool:
+    """Whether `path` may be that of a device node which is not the kernel's to open."""
+    return path.rpartition(b"/")[2] in NAMES
 
 
 def _is_read_only(call: Call) -> bool:

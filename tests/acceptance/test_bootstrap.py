@@ -1,0 +1,90 @@
+"""Debian roots, bootstrapped twice inside: the archives of both must be the same bytes.
+
+The mirror is the one that apt on this machine uses, and the suite that of this machine. The file
+system is made anew by every run, with its device nodes, so two bare runs never agree: each file
+has the time of its unpacking.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+from tests.system.capabilities import needs, needs_tools
+from tests.system.harness import Runner
+
+TIMEOUT = 600
+"""Seconds for one bootstrap, which takes about 75 on an idle machine of 2025."""
+
+ARCHIVE = "tar --sort=name --numeric-owner -C root -cf root.tar ."
+COMMANDS = {
+    "debootstrap": f"debootstrap --variant=minbase $SUITE root $MIRROR; {ARCHIVE}",
+    "mmdebstrap": (
+        'mmdebstrap --mode=root --variant=minbase $SUITE root.tar "deb $MIRROR $SUITE main"'
+    ),
+    "mmdebstrap-unshare": (
+        'mmdebstrap --mode=unshare --variant=minbase $SUITE root.tar "deb $MIRROR $SUITE main"'
+    ),
+}
+
+
+@cache
+def suite() -> str:
+    """The codename of this machine's Debian; empty if it is another system."""
+    with open("/etc/os-release") as file:
+        fields = dict(line.strip().partition("=")[::2] for line in file if "=" in line)
+    return fields.get("VERSION_CODENAME", "") if fields.get("ID") == "debian" else ""
+
+
+@cache
+def mirror() -> str:
+    """The address from which apt takes the suite; empty if there is none or it does not answer."""
+    command = ["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    for line in done.stdout.splitlines():
+        release, _, address = line.partition(" ")
+        if release == suite() and _answers(f"{address.rstrip('/')}/dists/{release}/Release"):
+            return address
+    return ""
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def bootstrap(ns: Runner, name: str, epoch: str) -> Iterator[str]:
+    """What one run says of its archive: its checksum, and the device nodes in it."""
+    here = ns.directory()
+    script = (
+        f"exec 3>&1 >log 2>&1; SUITE={suite()} MIRROR={mirror()}; {COMMANDS[name]}; "
+        "sha256sum root.tar >&3; tar tvf root.tar ./dev/null ./dev/urandom >&3; rm -rf root"
+    )
+    options = ["--network=host", f"--epoch={epoch}", "-v", f"{here}:/build", "-w", "/build"]
+    outcome = ns.exec("sh", "-ec", script, options=options, timeout=TIMEOUT)
+    log = here / "log"
+    assert outcome.code == 0, log.read_text()[-3000:] if log.exists() else outcome
+    assert not (here / "root").exists()
+    return iter(outcome.lines)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * TIMEOUT)
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_root_is_bootstrapped_equally_twice(ns: Runner, name: str) -> None:
+    needs_tools(name.partition("-")[0], "tar", "apt-get")
+    needs("Debian, with a mirror that apt knows and that answers", suite() and mirror())
+    # Later than the mirror's Release file, or apt would refuse that.
+    epoch = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    first, second = (list(bootstrap(ns, name, epoch)) for _ in range(2))
+    assert first == second
+    assert [line[0] for line in first[1:]] == ["c", "c"]

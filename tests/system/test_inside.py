@@ -1,0 +1,118 @@
+"""What builders do inside: mounts, other roots, namespaces of their own, other users."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.system.capabilities import needs_tools
+from tests.system.harness import Runner
+
+
+@pytest.mark.parametrize("network", ["none", "host"])
+def test_a_proc_mounted_inside_shows_the_same_machine(ns: Runner, network: str) -> None:
+    script = (
+        "mkdir /tmp/p; mount -t proc proc /tmp/p; for f in uptime loadavg cpuinfo stat meminfo; "
+        "do cmp /proc/$f /tmp/p/$f; done; readlink /tmp/p/self >/dev/null; umount /tmp/p; "
+        "ls -A /tmp/p; wc -l < /proc/mounts"
+    )
+    after = ns.exec("sh", "-ec", script, options=[f"--network={network}"]).ok()
+    before = ns.exec("sh", "-c", "wc -l < /proc/mounts", options=[f"--network={network}"]).ok()
+    assert after.lines == before.lines
+
+
+@pytest.mark.parametrize("network", ["none", "host"])
+def test_a_sysfs_mounted_inside_shows_the_same_machine(ns: Runner, network: str) -> None:
+    script = "mkdir /tmp/s; mount -t sysfs sysfs /tmp/s; diff -r /sys /tmp/s; umount /tmp/s"
+    assert ns.exec("sh", "-ec", script, options=[f"--network={network}"]).ok().stdout == b""
+
+
+def test_mounts_in_a_mount_namespace_of_its_own(ns: Runner) -> None:
+    script = (
+        "mkdir -p /tmp/r/proc; unshare -m sh -ec 'mount -t proc proc /tmp/r/proc; "
+        "cmp /proc/uptime /tmp/r/proc/uptime; umount /tmp/r/proc'; ls -A /tmp/r/proc"
+    )
+    assert ns.exec("sh", "-ec", script).ok().stdout == b""
+
+
+def test_mounts_below_another_root(ns: Runner) -> None:
+    script = (
+        "mkdir -p r/proc r/sys; for d in usr bin lib lib64; do if test -L /$d; "
+        "then cp -P /$d r/; else mkdir r/$d; mount --rbind /$d r/$d; fi; done; "
+        "chroot r sh -ec 'mount -t proc proc /proc; mount -t sysfs none /sys; "
+        "cat /proc/uptime; ls /sys/devices; umount /sys; umount /proc; ls /proc'"
+    )
+    inside = ns.exec("sh", "-ec", script).ok().lines
+    outside = ns.exec("sh", "-ec", "cat /proc/uptime; ls /sys/devices").ok().lines
+    assert inside == outside
+
+
+def test_errors_of_mounts_are_the_kernels(ns: Runner) -> None:
+    needs_tools("python3")
+    program = (
+        "import ctypes, errno; libc = ctypes.CDLL(None, use_errno=True)\n"
+        "def show(result): print(errno.errorcode[ctypes.get_errno()] if result else 'ok')\n"
+        "show(libc.mount(b'p', b'/missing', b'proc', 0, None))\n"
+        "show(libc.mount(b's', b'/missing', b'sysfs', 0, None))\n"
+        "show(libc.mount(b'p', b'/etc/passwd', b'proc', 0, None))\n"
+        "show(libc.umount2(b'/missing', 0))\n"
+        "show(libc.umount2(b'/proc/self', 0))\n"
+        "show(libc.umount2(b'/proc', 0))\n"
+    )
+    lines = ns.exec("python3", "-c", program).ok().lines
+    assert lines == ["ENOENT", "ENOENT", "ENOTDIR", "ENOENT", "EINVAL", "EBUSY"]
+
+
+def test_who_is_not_root_mounts_nothing(ns: Runner) -> None:
+    needs_tools("setpriv", "python3")
+    program = (
+        "import ctypes, os; libc = ctypes.CDLL(None, use_errno=True); "
+        "print(libc.mount(b'p', b'/mnt', b'proc', 0, None), os.strerror(ctypes.get_errno()))"
+    )
+    drop = ["setpriv", "--reuid=1", "--regid=1", "--clear-groups"]
+    outcome = ns.exec(*drop, "python3", "-c", program).ok()
+    assert outcome.lines == ["-1 Operation not permitted"]
+
+
+def test_devpts_and_tmpfs(ns: Runner) -> None:
+    script = (
+        "mkdir /tmp/a /tmp/b; mount -t devpts -o newinstance,ptmxmode=666 devpts /tmp/a; "
+        "ls /tmp/a; mount -t tmpfs -o size=1m tmpfs /tmp/b; touch /tmp/b/x; ls /tmp/b; "
+        "umount /tmp/a /tmp/b; ls -A /tmp/a /tmp/b"
+    )
+    lines = ns.exec("sh", "-ec", script).ok().lines
+    assert lines == ["ptmx", "x", "/tmp/a:", "", "/tmp/b:"]
+
+
+def test_namespaces_within_the_namespaces(ns: Runner) -> None:
+    script = (
+        "unshare -Urpmf sh -ec 'id -u; echo $$; mkdir /tmp/x; mount -t tmpfs t /tmp/x; "
+        "mount --bind /usr /tmp/x; ls /tmp/x | grep -c ^bin; touch /tmp/y'"
+    )
+    assert ns.exec("sh", "-ec", script).ok().lines == ["0", "1", "1"]
+
+
+def test_pivot_root(ns: Runner) -> None:
+    script = (
+        "unshare -m sh -ec 'mkdir /tmp/r; mount --rbind / /tmp/r; cd /tmp/r; "
+        "mkdir tmp/old; pivot_root . tmp/old; cd /; umount -l /tmp/old; ls -A /tmp/old; "
+        "date +%s > /tmp/f; stat -c %Y /tmp/f'"
+    )
+    first, second = (ns.exec("sh", "-ec", script).ok() for _ in range(2))
+    assert first == second
+
+
+def test_root_becomes_others(ns: Runner) -> None:
+    needs_tools("su", "runuser")
+    script = "su nobody -s /bin/sh -c 'id -un'; runuser -u nobody -- id -un"
+    assert ns.exec("sh", "-ec", script).ok().lines == ["nobody", "nobody"]
+
+
+def test_setuid_programs_make_root(root: Runner) -> None:
+    needs_tools("sudo", "runuser", "su")
+    script = (
+        "echo 'nobody ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/x; chmod 440 /etc/sudoers.d/x; "
+        "runuser -u nobody -- sudo -n id -u; runuser -u nobody -- sudo -n su -s /bin/sh daemon "
+        "-c 'id -un'; runuser -u nobody -- sed -n 's/^NoNewPrivs:\\t//p' /proc/self/status"
+    )
+    outcome = root.exec("sh", "-ec", script)
+    assert outcome.lines == ["0", "daemon", "0"], outcome
