@@ -31,12 +31,14 @@ from .answers.procfiles import UptimeFile, UuidFile
 from .answers.procself import ONLY_BY_US, ProcSelf
 from .answers.random import Random, RandomDevice
 from .answers.sockets import Sockets
+from .answers.sockettimes import SocketTimes
 from .answers.stat import Stat
 from .answers.time import Time
 from .answers.timers import Timers
 from .answers.wait import Wait
 from .answers.write import Write
 from .births import RETRY_MILLISECONDS, Births
+from .blocked import BlockedCalls
 from .devices import Devices
 from .eager import Eager
 from .exechook import ExecHook
@@ -184,6 +186,7 @@ class Supervisor:
         proc = ProcSelf(places, self.times, self.table.by_vpid.get, write.open, self.cache)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         wait = Wait(self.waits)
+        blocked = BlockedCalls(self.waits, self.table.by_vpid.get, self.trace)
         files = {
             **Stat(places, self.times, proc.catch_up).handlers(),
             **write.handlers(),
@@ -198,6 +201,7 @@ class Supervisor:
             **self.timers.handlers(),
             **Random().handlers(),
             **Sockets().handlers(),
+            **SocketTimes(lambda: self.waits.watch_sockets(blocked)).handlers(),
             **machine.handlers(),
             **PlaceCalls(self.times).handlers(),
             NR["arch_prctl"]: self._arch_prctl,
@@ -222,7 +226,8 @@ class Supervisor:
     def _make_idle(self) -> IdleProcess:
         parts = self.parts
         outside = Outside(parts.proc_fd, inherited_from((0, 1, 2)), parts.network)
-        return IdleProcess(parts.proc_fd, outside, parts.spin.priority - 1 if parts.spin else 0)
+        priority = parts.spin.priority - 1 if parts.spin else 0
+        return IdleProcess(parts.proc_fd, parts.pids, outside, priority)
 
     def _owes(self) -> bool:
         eager = self.eager

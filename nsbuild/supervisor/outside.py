@@ -80,7 +80,7 @@ class Outside:
 
     def waits(self, task: str) -> Awaited:
         """What the sleeping `task`, "PID/task/TID", waits for."""
-        number, *arguments = self._call(task)
+        number, *arguments = self.call(task)
         if number in _DISK:
             return Awaited.UNDERWAY
         if any(self._is_outside(task, fd) for fd in self._descriptors(task, number, arguments)):
@@ -89,9 +89,9 @@ class Outside:
 
     def bears(self, task: str) -> bool:
         """Whether `task` waits in vfork for its child, as if for a disk."""
-        return self._call(task)[0] in _BIRTHS
+        return self.call(task)[0] in _BIRTHS
 
-    def _call(self, task: str) -> list[int]:
+    def call(self, task: str) -> list[int]:
         """The call that a thread waits in and its six arguments; number -1 if in none."""
         try:
             words = read_small(f"{task}/syscall", self._proc).split()

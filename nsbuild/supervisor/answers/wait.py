@@ -7,8 +7,9 @@ the kernel, which sees it as well; else the call is kept (see nsbuild.supervisor
 something has come later, poll, select and epoll are answered here: somebody else may take it
 meanwhile, and then the kernel would wait for real.
 
-Not here, since nothing tells us when what they wait for has come: semtimedop(2), io_getevents(2),
-and blocking calls on a socket with SO_RCVTIMEO or SO_SNDTIMEO. docs/waiting.md lists them.
+Blocking calls on a socket with SO_RCVTIMEO or SO_SNDTIMEO are not notified: see
+nsbuild.supervisor.blocked. Not covered, since nothing tells us when what they wait for has come:
+semtimedop(2) and io_getevents(2). docs/waiting.md lists them.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from nsbuild.kernel.process import read_small, status_fields
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.borrow import borrow
+from nsbuild.supervisor.deadline import Held
 from nsbuild.supervisor.idle import pending
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.processes import Process
-from nsbuild.supervisor.waits import Held, Waits
+from nsbuild.supervisor.waits import Waits
 
 from .time import TIMESPEC
 
