@@ -41,6 +41,7 @@ NR = {
     "fork": 57,
     "vfork": 58,
     "uname": 63,
+    "semctl": 66,
     "fsync": 74,
     "fdatasync": 75,
     "truncate": 76,

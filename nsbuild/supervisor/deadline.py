@@ -67,8 +67,10 @@ class Held(Deadline):
     `expire` answers it when its time is over and says whether that was taken; `come` does when what
     it waits for seems to be there, and says whether it was; `interrupt` ends it for a signal.
     `masks` are signals that it takes or blocks other than its thread does, see idle.HELD. `changed`
-    tells whether what it waits for in memory has come. `watch` is an epoll of duplicates, `fds`, of
-    the descriptors that it waits for.
+    tells whether what it waits for in memory has come. Who `takes` it, from others who wait for the
+    same, goes on alone when everything waits. `underway` says whether what it waits for
+    is being done by itself. `watch` is an epoll of duplicates, `fds`, of the descriptors that it
+    waits for.
     """
 
     def __init__(
@@ -81,6 +83,8 @@ class Held(Deadline):
         self.interrupt: Callable[[], object] = call.resume
         self.masks = 0, 0
         self.changed: Callable[[], bool] | None = None
+        self.takes = False
+        self.underway: Callable[[], bool] = lambda: False
         self.watch: select.epoll | None = None
         self.fds: list[int] = []
         self.tid = inner_tid(call, process)

@@ -18,7 +18,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
@@ -220,7 +220,7 @@ class Look:
             or (task.state == b"D" and (tid in held or self._outside.bears(task.path)))
             for tid, task in tasks.items()
         )
-        waits = self._waits(tasks) if asleep else set()
+        waits = self._waits(tasks, held) if asleep else set()
         kind, ticks = IDLE, 0
         if not asleep or Awaited.UNDERWAY in waits:
             kind = BUSY
@@ -280,12 +280,12 @@ class Look:
                 processes.add(pid)
         return found
 
-    def _waits(self, tasks: dict[int, Task]) -> set[Awaited]:
+    def _waits(self, tasks: dict[int, Task], held: Container[int]) -> set[Awaited]:
         """What all of them wait for. Who has not run since the last look waits for the same."""
         known = self._known
         self._known = {
-            task: known[task] if task in known else self._outside.waits(task.path)
-            for task in tasks.values()
+            task: known[task] if task in known else self._outside.waits(task.path, tid in held)
+            for tid, task in tasks.items()
         }
         return set(self._known.values())
 

@@ -24,12 +24,14 @@ from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
 
 from . import hotcalls
 from .answers import Handler
+from .answers.aio import Aio
 from .answers.directories import Directories
 from .answers.machine import Machine, UtsNames
 from .answers.place import PlaceCalls
 from .answers.procfiles import UptimeFile, UuidFile
 from .answers.procself import ONLY_BY_US, ProcSelf
 from .answers.random import Random, RandomDevice
+from .answers.semaphores import Semaphores
 from .answers.sockets import Sockets
 from .answers.sockettimes import SocketTimes
 from .answers.stat import Stat
@@ -166,6 +168,7 @@ class Supervisor:
             lambda: (len(self.times.table.by_key), self.table.changes),
             self._owes,
         )
+        self.aio = Aio(self.waits)
         self.timers = Timers(self.waits, self.table.thread_outside)
         self.handlers = self._collect_handlers(rules)
         self.keeper = self._make_keeper()
@@ -201,6 +204,8 @@ class Supervisor:
             **self.timers.handlers(),
             **Random().handlers(),
             **Sockets().handlers(),
+            **Semaphores(self.waits).handlers(),
+            **self.aio.handlers(),
             **SocketTimes(lambda: self.waits.watch_sockets(blocked)).handlers(),
             **machine.handlers(),
             **PlaceCalls(self.times).handlers(),
@@ -244,6 +249,7 @@ class Supervisor:
         self._touched(process)
         self.waits.forget(process)
         self.timers.forget(process)
+        self.aio.forget(process)
         self.births.ended(process)
         if self.eager is not None:
             self.eager.ended(process)
@@ -412,6 +418,7 @@ class Supervisor:
             if self.exec_hook.fresh:
                 self.waits.forget_calls(process)
                 self.timers.executed(process)
+                self.aio.forget(process)
         else:
             call.resume()
 

@@ -78,10 +78,13 @@ class Outside:
         self._inherited = inherited
         self._network = network
 
-    def waits(self, task: str) -> Awaited:
-        """What the sleeping `task`, "PID/task/TID", waits for."""
+    def waits(self, task: str, kept: bool) -> Awaited:
+        """What the sleeping `task`, "PID/task/TID", waits for.
+
+        Whether a disk does something for one that is `kept` waiting, the supervisor knows better.
+        """
         number, *arguments = self.call(task)
-        if number in _DISK:
+        if number in _DISK and not kept:
             return Awaited.UNDERWAY
         if any(self._is_outside(task, fd) for fd in self._descriptors(task, number, arguments)):
             return Awaited.UNDERWAY if number in _OUTPUT else Awaited.INPUT

@@ -34,7 +34,7 @@ from nsbuild.kernel.timerfd import after, timer
 
 from .blocked import BlockedCalls
 from .deadline import Deadline, Held
-from .idle import END, FREE, IDLE, MOST_HELD, OUTSIDE, IdleProcess, Verdict
+from .idle import BUSY, END, FREE, IDLE, MOST_HELD, OUTSIDE, IdleProcess, Verdict
 from .listener import Listener
 from .memory import MemoryClosedError
 from .processes import Process
@@ -180,7 +180,7 @@ class Waits:
         Before the caller goes on, and takes again what it has given up for a moment.
         """
         for deadline in tuple(self.by_process.get(process, ())):
-            if isinstance(deadline, Held) and self._has_changed(deadline):
+            if isinstance(deadline, Held) and not deadline.takes and self._has_changed(deadline):
                 self._resume(deadline)
 
     def read_clock(self, process: Process) -> None:
@@ -301,12 +301,19 @@ class Waits:
             # Somebody has run since, or waits for us to receive.
             self._quiet = None
             self._ask()
-        elif verdict.kind == IDLE or self._is_over(first, verdict):
+        elif verdict.kind != BUSY and self._resume_taker():
+            self._ask()
+        elif self._is_idle(verdict) or self._is_over(first, verdict):
             self._fire(first)
             if self._has_to_look():
                 self._ask()
         else:
             self._ask_later()
+
+    def _is_idle(self, verdict: Verdict) -> bool:
+        """Whether nothing goes on, neither by a thread nor for one that we keep waiting."""
+        kept = self._by_tid.values()
+        return verdict.kind == IDLE and not any(held.underway() for held in kept)
 
     def _has_to_look(self) -> bool:
         """Whether it matters that everything waits."""
@@ -331,10 +338,19 @@ class Waits:
         return stuck or used - quiet.used >= max(patience, _LEAST_USED)
 
     def _resume_changed(self) -> bool:
-        changed = [held for held in tuple(self._by_tid.values()) if self._has_changed(held)]
+        kept = [held for held in self._by_tid.values() if not held.takes]
+        changed = [held for held in kept if self._has_changed(held)]
         for held in changed:
             self._resume(held)
         return bool(changed)
+
+    def _resume_taker(self) -> bool:
+        """Everything waits: one of those may go on who would not if another went first."""
+        for held in tuple(self._by_tid.values()):
+            if held.takes and self._has_changed(held):
+                self._resume(held)
+                return True
+        return False
 
     def _schedule(self, seconds: float) -> None:
         if self._timer < 0:
