@@ -135,3 +135,30 @@ def test_the_trace_tells(root: Runner) -> None:
     text = trace.read_text()
     for call in ("recvfrom", "accept4", "connect", "writev", "sendfile"):
         assert f" {call} ends after 3600000000 us\n" in text
+
+
+_MANY = """
+import ctypes, os, socket, struct, time
+libc = ctypes.CDLL(None, use_errno=True)
+one, other = socket.socketpair(type=socket.SOCK_DGRAM)
+if os.fork() == 0:
+    for _ in range(3):
+        time.sleep(2)
+        other.send(b"x")
+    os._exit(0)
+room = ctypes.create_string_buffer(16)
+part = ctypes.create_string_buffer(struct.pack("QQ", ctypes.addressof(room), 16))
+header = struct.pack("QIxxxxQQQQixxxxIxxxx", 0, 0, ctypes.addressof(part), 1, 0, 0, 0, 0)
+limit = struct.pack("qq", 1, 0)
+print(libc.recvmmsg(one.fileno(), ctypes.create_string_buffer(header * 3), 3, 0, limit))
+"""
+
+
+def test_what_recvmmsg_says_bare(root: Runner) -> None:
+    """The first comes after the timeout, at which the call looks then."""
+    assert root.bare("/usr/bin/python3", "-c", _MANY).ok().lines == ["1"]
+
+
+@pytest.mark.xfail(strict=True, reason="recvmmsg reads the kernel's clock between two datagrams")
+def test_recvmmsg_with_a_timeout_of_its_own(root: Runner) -> None:
+    assert root.exec("/usr/bin/python3", "-c", _MANY).ok().lines == ["1"]
