@@ -117,8 +117,21 @@ class SocketCalls:
             raise
         except OSError:
             # Linux before 6.11.
-            process = _find(".", pid)
-            return int(process), int(_find(f"{process}/task", tid))
+            process = self._find(".", pid)
+            return int(process), int(self._find(f"{process}/task", tid))
+
+    def _find(self, directory: str, number: int) -> str:
+        """The one in `directory` of /proc that has that number inside; ProcessLookupError."""
+        namespace = os.fstat(self._pids).st_ino
+        for name in os.listdir(directory):
+            if name.isdigit():
+                # Other containers have such numbers as well.
+                with suppress(OSError):
+                    text = read_small(f"{directory}/{name}/status").partition(b"NSpid:")[2]
+                    same = text.split(b"\n", 1)[0].split()[1:2] == [b"%d" % number]
+                    if same and os.stat(f"{directory}/{name}/ns/pid").st_ino == namespace:
+                        return name
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
 
 def duplicate(tgid: int, tid: int, fd: int) -> socket.socket:
@@ -141,14 +154,3 @@ def as_socket(fd: int) -> socket.socket:
     except OSError:
         os.close(fd)
         raise
-
-
-def _find(directory: str, number: int) -> str:
-    """The one in `directory` of /proc that has that number inside; raises ProcessLookupError."""
-    for name in os.listdir(directory):
-        if name.isdigit():
-            with suppress(OSError):
-                numbers = read_small(f"{directory}/{name}/status").partition(b"NSpid:")[2]
-                if numbers.split(b"\n", 1)[0].split()[1:2] == [b"%d" % number]:
-                    return name
-    raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
