@@ -35,10 +35,13 @@ NR = {
     "recvmsg": 47,
     "bind": 49,
     "listen": 50,
+    "setsockopt": 54,
+    "getsockopt": 55,
     "clone": 56,
     "fork": 57,
     "vfork": 58,
     "uname": 63,
+    "semctl": 66,
     "fsync": 74,
     "fdatasync": 75,
     "truncate": 76,
@@ -60,6 +63,7 @@ NR = {
     "getrusage": 98,
     "sysinfo": 99,
     "times": 100,
+    "ptrace": 101,
     "setuid": 105,
     "setgid": 106,
     "setreuid": 113,
@@ -95,6 +99,7 @@ NR = {
     "futex": 202,
     "sched_getaffinity": 204,
     "io_getevents": 208,
+    "io_submit": 209,
     "getdents64": 217,
     "semtimedop": 220,
     "timer_create": 222,
@@ -154,6 +159,9 @@ NR = {
 """The syscalls that we answer or make ourselves, by name."""
 
 ARCH_SET_FS = 0x1002
+
+USER_RESULT, USER_CALL = 80, 120
+"""Where ptrace(2) finds what a call returns and which one it is: rax and orig_rax of sys/user.h."""
 
 VDSO_CALLS = {
     "__vdso_clock_gettime": NR["clock_gettime"],

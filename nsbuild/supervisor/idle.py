@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -25,26 +26,35 @@ from nsbuild.errors import NsbuildError
 from nsbuild.kernel.process import read_small, stat_fields, status_fields
 
 from .aide import fork_aide, messages, reply
+from .endcall import end_call
 from .outside import Awaited, Outside
+from .sockettimes import BLOCKED, Blocked, SocketCalls
 
 FREE = b"f"
 WAKE = b"w"
 SCAN = b"s"
 """Followed by HELD for each thread held."""
+SCAN_SOCKETS = b"t"
+"""Likewise; the answer has who sleeps on a socket with a timeout as well."""
+END = b"e"
+"""Followed by BLOCKED: end that call. Answered by itself and DONE."""
 IDLE = b"i"
 OUTSIDE = b"o"
 """All wait, but one of them for input from the world outside."""
 BUSY = b"b"
-"""Like the two others it is followed by VERDICT, and that by a number for each held thread that has
-a signal to take."""
-VERDICT = struct.Struct("=Q")
-"""The CPU time that all threads have used so far, in clock ticks; 0 unless BUSY."""
+"""Like the two others it is followed by VERDICT, that by a number for each held thread that has a
+signal to take, and those by BLOCKED for each that was asked for."""
+VERDICT = struct.Struct("=QI")
+"""The CPU time that all threads have used so far, in clock ticks, 0 unless BUSY; how many numbers
+follow."""
+DONE = struct.Struct("=?")
 HELD = struct.Struct("=IQQ")
 """A thread's number inside; the signals that its call takes though the thread blocks them; and
 those that the call blocks though the thread does not."""
 _LIMIT = 1 << 17
 MOST_HELD = 5000
 """So many fit into a message, and what they answer with."""
+_MOST_BLOCKED = 1000
 _NUMBER = struct.Struct("=I")
 
 _ENDED_OR_STOPPED = frozenset((b"Z", b"X", b"T", b"t"))
@@ -75,21 +85,33 @@ class Task(NamedTuple):
         """Whether it can take one of `signals` in a call with these masks."""
         return bool(signals & (~self.blocked | masks[0]) & ~masks[1])
 
+    def times_run(self) -> int:
+        """How often the thread has been switched away from, with or without its will."""
+        return sum(int(number or b"0") for number in self.runs)
+
 
 class Verdict(NamedTuple):
-    """FREE, IDLE, OUTSIDE or BUSY; what is VERDICT; the held threads that have a signal to take."""
+    """FREE, IDLE, OUTSIDE or BUSY; the CPU time used; the held threads that have a signal to take.
+
+    Or END, and whether that was `done`. `blocked` are those who sleep on a socket with a timeout.
+    """
 
     kind: bytes
-    ticks: int
-    signalled: list[int]
+    ticks: int = 0
+    signalled: Sequence[int] = ()
+    blocked: Sequence[Blocked] = ()
+    done: bool = False
 
 
 class IdleProcess:
-    """The supervisor's end; `priority` is the SCHED_FIFO priority to run with, 0 for none."""
+    """The supervisor's end; `priority` is the SCHED_FIFO priority to run with, 0 for none.
 
-    def __init__(self, proc_fd: int, outside: Outside, priority: int) -> None:
-        serve = partial(_be_idle, proc_fd, outside, priority)
-        self._socket = fork_aide("nsbuild-idle", serve, [proc_fd])
+    `proc_fd` is the container's /proc, `pids` its PID namespace.
+    """
+
+    def __init__(self, proc_fd: int, pids: int, outside: Outside, priority: int) -> None:
+        serve = partial(_be_idle, proc_fd, pids, outside, priority)
+        self._socket = fork_aide("nsbuild-idle", serve, [proc_fd, pids])
 
     def fileno(self) -> int:
         """What becomes readable with each answer."""
@@ -99,39 +121,61 @@ class IdleProcess:
         """Ask for FREE."""
         self._socket.send(WAKE)
 
-    def scan(self, held: list[tuple[int, int, int]]) -> None:
-        """Ask for a verdict; `held` as in HELD, at most MOST_HELD."""
-        self._socket.send(SCAN + b"".join(HELD.pack(*one) for one in held))
+    def scan(self, held: list[tuple[int, int, int]], sockets: bool) -> None:
+        """Ask for a verdict; `held` as in HELD, at most MOST_HELD; `sockets` for `blocked`, too."""
+        kind = SCAN_SOCKETS if sockets else SCAN
+        self._socket.send(kind + b"".join(HELD.pack(*one) for one in held))
+
+    def end(self, blocked: Blocked) -> None:
+        """Have a call ended."""
+        self._socket.send(END + BLOCKED.pack(*blocked))
 
     def answer(self) -> Verdict:
         """What it has found out."""
         message = self._socket.recv(_LIMIT)
         if not message:
             raise NsbuildError("the process that watches for idleness has died")
-        if len(message) == 1:
-            return Verdict(message, 0, [])
-        numbers = _NUMBER.iter_unpack(message[1 + VERDICT.size :])
-        (ticks,) = VERDICT.unpack_from(message, 1)
-        return Verdict(message[:1], ticks, [number for (number,) in numbers])
+        kind = message[:1]
+        if kind == FREE:
+            return Verdict(kind)
+        if kind == END:
+            return Verdict(kind, done=DONE.unpack_from(message, 1)[0])
+        ticks, count = VERDICT.unpack_from(message, 1)
+        numbers, rest = 1 + VERDICT.size, 1 + VERDICT.size + count * _NUMBER.size
+        return Verdict(
+            kind,
+            ticks,
+            [number for (number,) in _NUMBER.iter_unpack(message[numbers:rest])],
+            [Blocked(*values) for values in BLOCKED.iter_unpack(message[rest:])],
+        )
 
 
-def _be_idle(proc_fd: int, outside: Outside, priority: int, requests: socket.socket) -> None:
+def _be_idle(
+    proc_fd: int, pids: int, outside: Outside, priority: int, requests: socket.socket
+) -> None:
     _take_priority(priority)
-    look = Look(proc_fd, outside)
+    look = Look(proc_fd, pids, outside)
     for message in messages(requests):
         if message[:1] == WAKE:
             reply(requests, FREE)
             continue
-        held = {tid: (takes, blocks) for tid, takes, blocks in HELD.iter_unpack(message[1:])}
         if priority:
             cpus = os.sched_getaffinity(0)
             _take_priority(0)
             os.sched_setaffinity(0, range(os.cpu_count() or 1))
-            reply(requests, look.verdict(held))
+            reply(requests, _answer(look, message))
             os.sched_setaffinity(0, cpus)
             _take_priority(priority)
         else:
-            reply(requests, look.verdict(held))
+            reply(requests, _answer(look, message))
+
+
+def _answer(look: Look, message: bytes) -> bytes:
+    if message[:1] == END:
+        blocked = Blocked(*BLOCKED.unpack_from(message, 1))
+        return END + DONE.pack(end_call(blocked, lambda: look.sleeps(blocked)))
+    held = {tid: (takes, blocks) for tid, takes, blocks in HELD.iter_unpack(message[1:])}
+    return look.verdict(held, message[:1] == SCAN_SOCKETS)
 
 
 def _take_priority(priority: int) -> None:
@@ -140,16 +184,18 @@ def _take_priority(priority: int) -> None:
 
 
 class Look:
-    """Looks at all threads of the container."""
+    """Looks at all threads of the container, whose /proc and PID namespace are handed over."""
 
-    def __init__(self, proc_fd: int, outside: Outside) -> None:
+    def __init__(self, proc_fd: int, pids: int, outside: Outside) -> None:
         # What was handed over is good for names below it, but not for reading.
         self._proc = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc_fd)
         self._outside = outside
+        self._sockets = SocketCalls(self._proc, pids)
         self._known: dict[Task, Awaited] = {}
+        self._blocked: dict[Task, Blocked | None] = {}
 
-    def verdict(self, held: dict[int, Masks]) -> bytes:
-        """The answer to SCAN."""
+    def verdict(self, held: dict[int, Masks], sockets: bool = False) -> bytes:
+        """The answer to SCAN, or SCAN_SOCKETS."""
         tasks = self._tasks()
         signalled = self._signalled(tasks, held)
         # In the supervisor's hands a thread sleeps as if for a disk (TASK_KILLABLE), in vfork too.
@@ -158,7 +204,7 @@ class Look:
             or (task.state == b"D" and (tid in held or self._outside.bears(task.path)))
             for tid, task in tasks.items()
         )
-        waits = self._waits(tasks) if asleep else set()
+        waits = self._waits(tasks, held) if asleep else set()
         kind, ticks = IDLE, 0
         if not asleep or Awaited.UNDERWAY in waits:
             kind = BUSY
@@ -168,7 +214,37 @@ class Look:
             kind = BUSY
         if kind == BUSY:
             ticks = sum(map(self._ticks, tasks.values()))
-        return kind + VERDICT.pack(ticks) + b"".join(map(_NUMBER.pack, signalled))
+        blocked = self._asleep_on_sockets(tasks) if sockets else []
+        return b"".join(
+            (
+                kind + VERDICT.pack(ticks, len(signalled)),
+                *map(_NUMBER.pack, signalled),
+                *(BLOCKED.pack(*one) for one in blocked[:_MOST_BLOCKED]),
+            )
+        )
+
+    def _asleep_on_sockets(self, tasks: dict[int, Task]) -> list[Blocked]:
+        """Who of them sleeps on a socket with a timeout, by number."""
+        known = self._blocked
+        self._blocked = {
+            task: known[task]
+            if task in known
+            else self._sockets.look(task.path, self._outside.call(task.path), task.times_run())
+            for task in tasks.values()
+            if task.state == b"S"
+        }
+        return sorted(one for one in self._blocked.values() if one is not None)
+
+    def sleeps(self, blocked: Blocked) -> bool:
+        """Whether it is in that call still, and has not run since."""
+        path = f"{blocked.tgid}/task/{blocked.tid}"
+        found: dict[int, Task] = {}
+        with suppress(OSError, KeyError):
+            self._add(found, str(blocked.tgid), str(blocked.tid), others=False)
+        return (
+            any(task.state == b"S" and task.times_run() == blocked.runs for task in found.values())
+            and self._outside.call(path)[0] == blocked.number
+        )
 
     def _signalled(self, tasks: dict[int, Task], held: dict[int, Masks]) -> list[int]:
         """Held threads that have a signal to take; of one for the process, the first that can.
@@ -188,12 +264,12 @@ class Look:
                 processes.add(pid)
         return found
 
-    def _waits(self, tasks: dict[int, Task]) -> set[Awaited]:
+    def _waits(self, tasks: dict[int, Task], held: Container[int]) -> set[Awaited]:
         """What all of them wait for. Who has not run since the last look waits for the same."""
         known = self._known
         self._known = {
-            task: known[task] if task in known else self._outside.waits(task.path)
-            for task in tasks.values()
+            task: known[task] if task in known else self._outside.waits(task.path, tid in held)
+            for tid, task in tasks.items()
         }
         return set(self._known.values())
 
@@ -216,7 +292,7 @@ class Look:
                 self._add(found, pid, pid)
         return found
 
-    def _add(self, found: dict[int, Task], pid: str, tid: str) -> None:
+    def _add(self, found: dict[int, Task], pid: str, tid: str, others: bool = True) -> None:
         path = f"{pid}/task/{tid}"
         fields = status_fields(read_small(f"{path}/status", self._proc))
         state = fields[b"State"][:1]
@@ -227,13 +303,13 @@ class Look:
             )
             stops = ~(_STOPS & ~caught)
             found[int(tid)] = Task(path, state, runs, own & stops, shared & stops, blocked)
-        if tid == pid and fields[b"Threads"] != b"1":
+        if others and tid == pid and fields[b"Threads"] != b"1":
             fd = os.open(f"{pid}/task", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
             try:
-                others = os.listdir(fd)
+                tids = os.listdir(fd)
             finally:
                 os.close(fd)
-            for other in others:
+            for other in tids:
                 if other != pid:
                     with suppress(OSError, KeyError):
                         self._add(found, pid, other)

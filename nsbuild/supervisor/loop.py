@@ -25,6 +25,7 @@ from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
 
 from . import hotcalls
 from .answers import Handler
+from .answers.aio import Aio
 from .answers.directories import Directories
 from .answers.machine import Machine, UtsNames
 from .answers.mounts import Mounts
@@ -33,13 +34,16 @@ from .answers.place import PlaceCalls
 from .answers.procfiles import UptimeFile, UuidFile
 from .answers.procself import ONLY_BY_US, ProcSelf
 from .answers.random import Random, RandomDevice
+from .answers.semaphores import Semaphores
 from .answers.sockets import Sockets
+from .answers.sockettimes import SocketTimes
 from .answers.stat import Stat
 from .answers.time import Time
 from .answers.timers import Timers
 from .answers.wait import Wait
 from .answers.write import Write
 from .births import RETRY_MILLISECONDS, Births
+from .blocked import BlockedCalls
 from .continuation import resume
 from .devices import Devices
 from .eager import Eager
@@ -175,6 +179,7 @@ class Supervisor:
             lambda: (len(self.times.table.by_key), self.table.changes),
             self._owes,
         )
+        self.aio = Aio(self.waits)
         self.timers = Timers(self.waits, self.table.thread_outside)
         self.handlers = self._collect_handlers(rules)
         self.keeper = self._make_keeper()
@@ -201,6 +206,7 @@ class Supervisor:
         wait = Wait(self.waits)
         pids = os.fstat(self.parts.pids).st_ino
         mounts = Mounts(places, self.times, self.parts.users, pids)
+        blocked = BlockedCalls(self.waits, self.table.by_vpid.get, self.trace)
         files = {
             **Stat(places, self.times, proc.catch_up, nodes.absent).handlers(),
             **write.handlers(),
@@ -215,6 +221,9 @@ class Supervisor:
             **self.timers.handlers(),
             **Random().handlers(),
             **Sockets().handlers(),
+            **Semaphores(self.waits).handlers(),
+            **self.aio.handlers(),
+            **SocketTimes(lambda: self.waits.watch_sockets(blocked)).handlers(),
             **machine.handlers(),
             **PlaceCalls().handlers(),
             **mounts.handlers(),
@@ -240,7 +249,8 @@ class Supervisor:
     def _make_idle(self) -> IdleProcess:
         parts = self.parts
         outside = Outside(parts.proc_fd, inherited_from((0, 1, 2)), parts.network)
-        return IdleProcess(parts.proc_fd, outside, parts.spin.priority - 1 if parts.spin else 0)
+        priority = parts.spin.priority - 1 if parts.spin else 0
+        return IdleProcess(parts.proc_fd, parts.pids, outside, priority)
 
     def _owes(self) -> bool:
         eager = self.eager
@@ -257,6 +267,7 @@ class Supervisor:
         self._touched(process)
         self.waits.forget(process)
         self.timers.forget(process)
+        self.aio.forget(process)
         self.births.ended(process)
         if self.eager is not None:
             self.eager.ended(process)
@@ -443,6 +454,7 @@ class Supervisor:
             if self.exec_hook.fresh:
                 self.waits.forget_calls(process)
                 self.timers.executed(process)
+                self.aio.forget(process)
         else:
             call.resume()
 

@@ -78,10 +78,13 @@ class Outside:
         self._inherited = inherited
         self._network = network
 
-    def waits(self, task: str) -> Awaited:
-        """What the sleeping `task`, "PID/task/TID", waits for."""
-        number, *arguments = self._call(task)
-        if number in _DISK:
+    def waits(self, task: str, kept: bool) -> Awaited:
+        """What the sleeping `task`, "PID/task/TID", waits for.
+
+        Whether a disk does something for one that is `kept` waiting, the supervisor knows better.
+        """
+        number, *arguments = self.call(task)
+        if number in _DISK and not kept:
             return Awaited.UNDERWAY
         if any(self._is_outside(task, fd) for fd in self._descriptors(task, number, arguments)):
             return Awaited.UNDERWAY if number in _OUTPUT else Awaited.INPUT
@@ -89,9 +92,9 @@ class Outside:
 
     def bears(self, task: str) -> bool:
         """Whether `task` waits in vfork for its child, as if for a disk."""
-        return self._call(task)[0] in _BIRTHS
+        return self.call(task)[0] in _BIRTHS
 
-    def _call(self, task: str) -> list[int]:
+    def call(self, task: str) -> list[int]:
         """The call that a thread waits in and its six arguments; number -1 if in none."""
         try:
             words = read_small(f"{task}/syscall", self._proc).split()

@@ -30,11 +30,12 @@ from typing import NamedTuple
 
 from nsbuild.determinism.agenda import Agenda, Due, name_order
 from nsbuild.determinism.clock import LATEST, NSEC_PER_SEC
-from nsbuild.kernel.process import read_small
 from nsbuild.kernel.timerfd import after, timer
 
-from .idle import FREE, IDLE, MOST_HELD, OUTSIDE, IdleProcess, Verdict
-from .listener import Call, Listener
+from .blocked import BlockedCalls
+from .deadline import Deadline, Held
+from .idle import BUSY, END, FREE, IDLE, MOST_HELD, OUTSIDE, IdleProcess, Verdict
+from .listener import Listener
 from .memory import MemoryClosedError
 from .processes import Process
 from .trace import Trace
@@ -67,109 +68,6 @@ class Quiet(NamedTuple):
     used: float
 
 
-class Deadline:
-    """Something that is due `duration` nanoseconds from now on the clock of `process`.
-
-    `at` and `wall` are its monotonic and its wall reading then, `since` when it was set in real
-    seconds. The wall reading may be beyond it by `patience` before that alone makes it overdue.
-    """
-
-    outlives = False
-    """Whether it may happen when its process has ended."""
-
-    def __init__(self, process: Process, duration: int, patience: int = 0) -> None:
-        self.process = process
-        self.patience = patience
-        self.start(duration)
-
-    def start(self, duration: int) -> None:
-        """It is due `duration` from now."""
-        clock = self.process.clock
-        self.duration = duration
-        self.at = clock.monotonic + duration
-        self.wall = clock.wall + duration
-        self.since = time.monotonic()
-
-    def move_clock(self) -> None:
-        """Let the time of the process be the one at which this is due, if that is still to come."""
-        clock = self.process.clock
-        left = self.at - clock.monotonic
-        if not self.is_over():
-            clock.sleep(left)
-            clock.wall = max(clock.wall, self.wall)
-
-    def is_over(self) -> bool:
-        """Whether its process has passed it by reading its clock."""
-        clock = self.process.clock
-        return clock.monotonic >= self.at or clock.wall >= self.wall + self.patience
-
-    def happen(self) -> None:
-        """It is due; it has been taken off the agenda."""
-        raise NotImplementedError
-
-    def cancelled(self) -> None:
-        """It will not happen any more."""
-
-
-class Held(Deadline):
-    """A call that is kept waiting.
-
-    `expire` answers it when its time is over and says whether that was taken; `come` does when what
-    it waits for seems to be there, and says whether it was; `interrupt` ends it for a signal.
-    `masks` are signals that it takes or blocks other than its thread does, see idle.HELD. `changed`
-    tells whether what it waits for in memory has come. `watch` is an epoll of duplicates, `fds`, of
-    the descriptors that it waits for.
-    """
-
-    def __init__(
-        self, call: Call, process: Process, duration: int, expire: Callable[[], bool]
-    ) -> None:
-        super().__init__(process, duration)
-        self.call = call
-        self.expire = expire
-        self.come: Callable[[], bool] = self.go_on
-        self.interrupt: Callable[[], object] = call.resume
-        self.masks = 0, 0
-        self.changed: Callable[[], bool] | None = None
-        self.watch: select.epoll | None = None
-        self.fds: list[int] = []
-        self.tid = inner_tid(call, process)
-
-    def happen(self) -> None:
-        """The time is over."""
-        try:
-            taken = self.expire()
-        except MemoryClosedError:
-            taken = self.call.resume()
-        if taken:
-            self.move_clock()
-
-    def go_on(self) -> bool:
-        """Let the kernel do it."""
-        self.call.resume()
-        return True
-
-    def close(self) -> None:
-        """Give the descriptors back."""
-        if self.watch is not None:
-            self.watch.close()
-        for fd in self.fds:
-            os.close(fd)
-        self.fds.clear()
-
-
-def inner_tid(call: Call, process: Process) -> int:
-    """The number that the calling thread has inside; 0 if it has just gone."""
-    if call.tid == process.pid:
-        return process.vpid
-    try:
-        status = read_small(f"{call.tid}/status")
-    except OSError:
-        return 0
-    numbers = status.partition(b"NSpid:")[2].split(b"\n", 1)[0].split()
-    return int(numbers[1]) if len(numbers) > 1 else 0
-
-
 class Waits:
     """All deadlines of the container.
 
@@ -199,6 +97,7 @@ class Waits:
         self._progress = progress
         self._owes = owes
         self._stalled: tuple[object, float] = None, 0.0
+        self._blocked: BlockedCalls | None = None
         self._idle: IdleProcess | None = None
         self._asked = False
         self._seen = 0
@@ -236,6 +135,12 @@ class Waits:
         self._touched(process)
         self.by_process.setdefault(process, []).append(deadline)
         self._ask()
+
+    def watch_sockets(self, blocked: BlockedCalls) -> None:
+        """A socket has a timeout now: from here on all who sleep on one are looked for."""
+        if self._blocked is None:
+            self._blocked = blocked
+            self._ask()
 
     def cancel(self, deadline: Deadline) -> None:
         """`deadline` will not happen."""
@@ -275,7 +180,7 @@ class Waits:
         Before the caller goes on, and takes again what it has given up for a moment.
         """
         for deadline in tuple(self.by_process.get(process, ())):
-            if isinstance(deadline, Held) and self._has_changed(deadline):
+            if isinstance(deadline, Held) and not deadline.takes and self._has_changed(deadline):
                 self._resume(deadline)
 
     def read_clock(self, process: Process) -> None:
@@ -362,7 +267,9 @@ class Waits:
     def _answered(self) -> None:
         assert self._idle is not None
         verdict = self._idle.answer()
-        if verdict.kind == FREE and len(self._agenda):
+        if verdict.kind == END:
+            return
+        if verdict.kind == FREE and self._has_to_look():
             if self._resume_changed():
                 self._idle.wake()
                 return
@@ -373,11 +280,16 @@ class Waits:
                 return
             self._scanned = dict(self._by_tid)
             self._seen = self._listener.received
-            self._idle.scan([(tid, *held.masks) for tid, held in self._scanned.items()])
+            held = [(tid, *one.masks) for tid, one in self._scanned.items()]
+            self._idle.scan(held, self._blocked is not None)
             return
         self._asked = False
+        if self._blocked is not None:
+            self._blocked.found(verdict.blocked, self._idle.end)
         first = self._agenda.first()
         if first is None:
+            if self._blocked is not None:
+                self._ask_later()
             return
         signalled = (self._scanned.get(tid) for tid in verdict.signalled)
         interrupted = [held for held in signalled if held and self._by_tid.get(held.tid) is held]
@@ -389,13 +301,27 @@ class Waits:
             # Somebody has run since, or waits for us to receive.
             self._quiet = None
             self._ask()
-        elif verdict.kind == IDLE or self._is_over(first, verdict):
+        elif verdict.kind != BUSY and self._resume_taker():
+            self._ask()
+        elif self._is_idle(verdict) or self._is_over(first, verdict):
             self._fire(first)
-            if len(self._agenda):
+            if self._has_to_look():
                 self._ask()
         else:
-            self._schedule(self._retry)
-            self._retry = min(2 * self._retry, _LAST_RETRY)
+            self._ask_later()
+
+    def _is_idle(self, verdict: Verdict) -> bool:
+        """Whether nothing goes on, neither by a thread nor for one that we keep waiting."""
+        kept = self._by_tid.values()
+        return verdict.kind == IDLE and not any(held.underway() for held in kept)
+
+    def _has_to_look(self) -> bool:
+        """Whether it matters that everything waits."""
+        return bool(len(self._agenda)) or self._blocked is not None
+
+    def _ask_later(self) -> None:
+        self._schedule(self._retry)
+        self._retry = min(2 * self._retry, _LAST_RETRY)
 
     def _is_over(self, first: Deadline, verdict: Verdict) -> bool:
         """Whether enough real time, or CPU time, has gone by in which nothing was notified."""
@@ -412,10 +338,19 @@ class Waits:
         return stuck or used - quiet.used >= max(patience, _LEAST_USED)
 
     def _resume_changed(self) -> bool:
-        changed = [held for held in tuple(self._by_tid.values()) if self._has_changed(held)]
+        kept = [held for held in self._by_tid.values() if not held.takes]
+        changed = [held for held in kept if self._has_changed(held)]
         for held in changed:
             self._resume(held)
         return bool(changed)
+
+    def _resume_taker(self) -> bool:
+        """Everything waits: one of those may go on who would not if another went first."""
+        for held in tuple(self._by_tid.values()):
+            if held.takes and self._has_changed(held):
+                self._resume(held)
+                return True
+        return False
 
     def _schedule(self, seconds: float) -> None:
         if self._timer < 0:
@@ -430,7 +365,7 @@ class Waits:
         first = self._agenda.first()
         if first is not None and self._has_stalled(first):
             self._fire(first)
-        if not len(self._agenda):
+        if not self._has_to_look():
             return
         if self._asked:
             self._schedule(_STALL_CHECK)

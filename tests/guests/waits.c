@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/sem.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
@@ -19,13 +20,26 @@ enum { PATIENCE = 5, SOON = 1 };
 /* As linux/futex.h has them, which musl-gcc does not find. */
 enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, FUTEX_WAIT_BITSET = 9, FUTEX_CLOCK_REALTIME = 256 };
 
-static int ends[2], queue, full, events;
+static int ends[2], queue, full, events, semaphores;
+static unsigned long context;
+/* struct iocb and struct io_event of linux/aio_abi.h. */
+static struct iocb {
+    uint64_t data;
+    uint32_t key, flags;
+    uint16_t opcode, priority;
+    uint32_t fd;
+    uint64_t buffer, size, offset, reserved;
+    uint32_t more, eventfd;
+} looking;
+static struct io_event {
+    uint64_t data, iocb, result, other;
+} done;
 static char name[32];
 static struct shared {
     sem_t semaphore;
     pthread_mutex_t mutex, priority;
     pthread_cond_t condition;
-    int word, flag;
+    int word, flag, lock;
 } *shared;
 
 static struct timespec after(clockid_t clock, int seconds)
@@ -36,6 +50,7 @@ static struct timespec after(clockid_t clock, int seconds)
     return now;
 }
 
+static int told(int result) { return result < 0 ? -errno : result; }
 static int failed(int result) { return result < 0 ? errno : 0; }
 
 static int by_poll(void)
@@ -164,6 +179,39 @@ static int by_full_queue(void)
     struct timespec limit = after(CLOCK_REALTIME, PATIENCE);
     return failed(mq_timedsend(full, "x", 1, 0, &limit));
 }
+static int by_requeue(void)
+{
+    struct timespec limit = after(CLOCK_MONOTONIC, PATIENCE);
+    return failed(syscall(SYS_futex, &shared->word, 11, 0, &limit, &shared->lock, 0));
+}
+static int by_semtimedop(void)
+{
+    struct timespec limit = {PATIENCE, 0};
+    struct sembuf operations[2] = {{1, 0, 0}, {0, -2, 0}};
+    return failed(semtimedop(semaphores, operations, 2, &limit));
+}
+/* What is awaited is given up at the end, so that it does not come next time. */
+static int by_aio(long number, void *mask)
+{
+    struct timespec limit = {PATIENCE, 0};
+    struct iocb *one = &looking;
+    looking = (struct iocb){.opcode = 5, .fd = ends[0], .buffer = POLLIN};
+    if (syscall(SYS_io_submit, context, 1, &one) != 1)
+        return 99;
+    int result = told(syscall(number, context, 1, 1, &done, &limit, mask));
+    if (result != 1) {
+        syscall(SYS_io_cancel, context, one, &done);
+        syscall(SYS_io_getevents, context, 1, 1, &done, NULL);
+    }
+    return result;
+}
+static int by_getevents(void) { return by_aio(SYS_io_getevents, NULL); }
+static int by_pgetevents(void)
+{
+    uint64_t own = 1 << (SIGUSR1 - 1);
+    uint64_t set[2] = {(uintptr_t)&own, sizeof own};
+    return by_aio(333, set);
+}
 static int by_nanosleep(void)
 {
     struct timespec wanted = {PATIENCE, 0}, rest = {0, 0};
@@ -192,6 +240,10 @@ static const struct wait {
     {"sigtimedwait", by_sigtimedwait},
     {"mq_timedreceive", by_queue},
     {"mq_timedsend", by_full_queue},
+    {"semtimedop", by_semtimedop},
+    {"io_getevents", by_getevents},
+    {"io_pgetevents", by_pgetevents},
+    {"FUTEX_WAIT_REQUEUE_PI", by_requeue},
     {"nanosleep", by_nanosleep},
 };
 
@@ -255,6 +307,9 @@ static void set_up(void)
     full = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &one);
     mq_unlink(name);
     mq_send(full, "x", 1, 0);
+    semaphores = semget(IPC_PRIVATE, 2, 0600);
+    if (semaphores < 0 || syscall(SYS_io_setup, 4, &context))
+        _exit(98);
     if (pipe(ends) || (events = epoll_create1(0)) < 0)
         _exit(98);
     struct epoll_event event = {.events = EPOLLIN};
@@ -301,6 +356,7 @@ static void make_it_come(pid_t who, pid_t holder)
         pthread_mutex_unlock(&shared->mutex);
     }
     kill(who, SIGUSR1);
+    semop(semaphores, &(struct sembuf){0, 2, 0}, 1);
     mq_send(queue, "x", 1, 0);
     mq_receive(full, &byte, 1, NULL);
     _exit(0);
@@ -309,6 +365,9 @@ static void make_it_come(pid_t who, pid_t holder)
 static void come(void)
 {
     for (const struct wait *one = waits; one < waits + sizeof waits / sizeof *waits; one++) {
+        /* FUTEX_WAKE is not for who would be moved to another futex. */
+        if (one->wait == by_requeue)
+            continue;
         pid_t me = getpid(), holder = needs_locks(one) ? lock_up() : 0, brother = fork();
         if (!brother)
             make_it_come(me, holder);
@@ -328,6 +387,7 @@ static void come(void)
         while (poll(&left, 1, 0) > 0 && read(ends[0], &byte, 1) > 0)
             continue;
         shared->word = shared->flag = 0;
+        semctl(semaphores, 0, SETVAL, 0);
         while (!sem_trywait(&shared->semaphore))
             continue;
         sigtimedwait(&set, NULL, &none);
@@ -400,6 +460,19 @@ static void absent(void)
     sigemptyset(&open);
     int result = failed(ppoll(&one, 1, &limit, &open));
     say("ppoll pending: %d %d\n", result, caught);
+    struct sembuf down = {0, -1, 0}, hasty = {0, -1, IPC_NOWAIT}, wide = {9, -1, 0};
+    say("sem 0: %d\n", failed(semtimedop(semaphores, &down, 1, &zero)));
+    say("sem wrong: %d\n", failed(semtimedop(semaphores, &down, 1, &wrong)));
+    say("sem hasty: %d\n", failed(semtimedop(semaphores, &hasty, 1, &limit)));
+    say("sem wide: %d\n", failed(semtimedop(semaphores, &wide, 1, &limit)));
+    say("sem none: %d\n", failed(semtimedop(semaphores, &down, 0, &limit)));
+    say("sem not there: %d\n", failed(semtimedop(-1, &down, 1, &limit)));
+    say("sem EFAULT: %d\n", failed(syscall(SYS_semtimedop, semaphores, 8, 1, &limit)));
+    say("aio 0: %d\n", failed(syscall(SYS_io_getevents, context, 1, 1, &done, &zero)));
+    say("aio least 0: %d\n", failed(syscall(SYS_io_getevents, context, 0, 1, &done, &limit)));
+    say("aio too many: %d\n", failed(syscall(SYS_io_getevents, context, 2, 1, &done, &limit)));
+    say("aio none: %d\n", failed(syscall(SYS_io_getevents, 8, 1, 1, &done, &limit)));
+    say("aio EFAULT: %d\n", failed(syscall(SYS_io_getevents, context, 1, 1, &done, 8)));
     char byte;
     say("mq not open: %d\n", failed(mq_timedreceive(999, &byte, 1, NULL, &limit)));
 }
@@ -420,5 +493,6 @@ int main(int count_of, char **argument)
         absent();
     else
         return 2;
+    semctl(semaphores, 0, IPC_RMID);
     return 0;
 }

@@ -18,18 +18,9 @@ from pathlib import Path
 import pytest
 
 from tests.system.capabilities import needs
-from tests.system.harness import (
-    EPOCH,
-    PATH,
-    Outcome,
-    Runner,
-    burn_pids,
-    difference,
-    load,
-    next_second,
-)
+from tests.system.harness import EPOCH, PATH, Runner, burn_pids, load
+from tests.system.waiting import again, guests, told
 
-LIBCS = ("", "-static", "-musl")
 MIXTURE = Path(__file__).resolve().parent.parent / "guests" / "mixture.py"
 
 TIMED_OUT = {
@@ -50,42 +41,32 @@ TIMED_OUT = {
     "sigtimedwait": -11,
     "mq_timedreceive": 110,
     "mq_timedsend": 110,
+    "semtimedop": 11,
+    "io_getevents": 0,
+    "io_pgetevents": 0,
+    "FUTEX_WAIT_REQUEUE_PI": 110,
     "nanosleep": 0,
 }
 CAME = {
     **{name: 101 for name in TIMED_OUT if "poll" in name or "select" in name},
     **{name: 0 for name in TIMED_OUT if "poll" not in name and "select" not in name},
     "sigtimedwait": 10,
+    "io_getevents": 1,
+    "io_pgetevents": 1,
 }
+del CAME["FUTEX_WAIT_REQUEUE_PI"]
 INTERRUPTED = {
     **{name: -4 for name in TIMED_OUT if "poll" in name or "select" in name},
     **{name: 4 for name in TIMED_OUT if name.startswith(("FUTEX", "mq", "sem"))},
     **{name: 110 for name in TIMED_OUT if name.startswith("pthread")},
     "sigtimedwait": -4,
+    "semtimedop": 4,
+    "io_getevents": -4,
+    "io_pgetevents": -4,
+    "FUTEX_WAIT_REQUEUE_PI": 110,
     "nanosleep": 41,
 }
 """What the same guest prints on a bare kernel: EINTR is 4, EAGAIN 11, ETIMEDOUT 110."""
-
-
-def again(ns: Runner, *argv: str) -> Outcome:
-    """What two runs have in common, the second in another directory, later, on busy CPUs."""
-    first = ns.exec(*argv)
-    burn_pids()
-    next_second(time.time())
-    with load():
-        second = ns.exec(*argv, cwd=ns.directory("other-"))
-    assert first == second, difference(first, second)
-    return first
-
-
-def guests(name: str) -> list[str]:
-    return [name + libc for libc in LIBCS]
-
-
-def told(outcome: Outcome, separator: str) -> dict[str, int]:
-    """The results that a guest prints, by call."""
-    pairs = (line.split(separator)[0].rsplit(" ", 1) for line in outcome.ok().lines)
-    return {name: int(result) for name, result in pairs}
 
 
 @pytest.mark.parametrize("guest", guests("waits"), indirect=True)
@@ -372,33 +353,6 @@ def test_no_timeout_fires_while_anything_runs(ns: Runner) -> None:
     work = "i=0; while [ $i -lt 300 ]; do /bin/true; i=$((i+1)); done; echo worked"
     script = f"timeout 0.01 dash -c '{work}'; echo $?"
     assert again(ns, "dash", "-c", script).ok().lines == ["worked", "0"]
-
-
-_REAL = """
-import ctypes, select, socket, struct, sys, time
-libc = ctypes.CDLL(None, use_errno=True)
-start = time.monotonic()
-if sys.argv[1] == "SO_RCVTIMEO":
-    one, other = socket.socketpair()
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 1, 0))
-    try:
-        one.recv(1)
-    except BlockingIOError:
-        print("timed out")
-if sys.argv[1] == "semtimedop":
-    semaphore = libc.semget(0, 1, 0o600)
-    down = struct.pack("hhh", 0, -1, 0)
-    print(libc.semtimedop(semaphore, down, 1, struct.pack("qq", 1, 0)), ctypes.get_errno())
-print(time.monotonic() - start >= 1)
-"""
-
-
-@pytest.mark.xfail(strict=True, reason="nothing tells when what they wait for has come")
-@pytest.mark.parametrize("call", ["SO_RCVTIMEO", "semtimedop"])
-def test_what_takes_real_time(root: Runner, call: str) -> None:
-    seen = root.exec("/usr/bin/python3", "-c", _REAL, call).ok()
-    assert seen.lines[0] in ("timed out", "-1 11")
-    assert seen.lines[1] == "True"
 
 
 @pytest.mark.parametrize("sched", ["fifo", "other"])

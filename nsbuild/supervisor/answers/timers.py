@@ -22,9 +22,10 @@ from nsbuild.kernel.process import read_small, send_timer_signal
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.borrow import borrow
+from nsbuild.supervisor.deadline import Deadline
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.processes import Process
-from nsbuild.supervisor.waits import Deadline, Waits
+from nsbuild.supervisor.waits import Waits
 
 from .time import CPU_CLOCKS, MONOTONIC_CLOCKS, WALL_CLOCKS
 

@@ -7,8 +7,8 @@ the kernel, which sees it as well; else the call is kept (see nsbuild.supervisor
 something has come later, poll, select and epoll are answered here: somebody else may take it
 meanwhile, and then the kernel would wait for real.
 
-Not here, since nothing tells us when what they wait for has come: semtimedop(2), io_getevents(2),
-and blocking calls on a socket with SO_RCVTIMEO or SO_SNDTIMEO. docs/waiting.md lists them.
+Semaphores and asynchronous I/O have modules of their own. Blocking calls on a socket with
+SO_RCVTIMEO or SO_SNDTIMEO are not notified: see nsbuild.supervisor.blocked.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from nsbuild.kernel.process import read_small, status_fields
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.borrow import borrow
+from nsbuild.supervisor.deadline import Held
 from nsbuild.supervisor.idle import pending
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.processes import Process
-from nsbuild.supervisor.waits import Held, Waits
+from nsbuild.supervisor.waits import Waits
 
 from .time import TIMESPEC
 
 _POLLFD = struct.Struct("=iHH")
 _MASK = struct.Struct("=Q")
-_SIGMASK_ARGUMENT = struct.Struct("=QQ")
-"""The sixth argument of pselect6: address and size of a signal mask."""
+SIGMASK_ARGUMENT = struct.Struct("=QQ")
+"""The sixth argument of pselect6 and io_pgetevents: address and size of a signal mask."""
 _WORD = struct.Struct("=I")
 
 _MOST_FDS = 4096
@@ -50,8 +51,11 @@ _FOR_WRITING = 0x100 | 0x200 | POLLOUT | POLLERR
 FUTEX_CMD_MASK = 0x7F
 FUTEX_CLOCK_REALTIME = 256
 FUTEX_WAIT, FUTEX_LOCK_PI, FUTEX_WAIT_BITSET, FUTEX_LOCK_PI2 = 0, 6, 9, 13
+FUTEX_WAIT_REQUEUE_PI = 11
+_ERESTARTNOINTR = 513
+"""linux/errno.h: the call is made again after the handler, as the kernel does it for this one."""
 FUTEX_TID_MASK = 0x3FFFFFFF
-_ALL_SIGNALS = (1 << 64) - 1
+ALL_SIGNALS = (1 << 64) - 1
 
 _MOST_EVENTS = 1024
 """Of an epoll instance, for one call; the next finds the others."""
@@ -93,8 +97,8 @@ class Wait:
             duration = max(0, signed32(timeout)) * 1_000_000
             mask = None
         else:
-            duration = _relative(call, process, timeout)
-            mask = _read_mask(call, process, call.args[3])
+            duration = relative(call, process, timeout)
+            mask = read_mask(call, process, call.args[3])
         size = count * _POLLFD.size
         data = process.memory.read(call, array, size) if 0 < count <= _MOST_FDS else b""
         if duration <= 0 or len(data) < size or count > _MOST_FDS:
@@ -122,12 +126,12 @@ class Wait:
         count = signed32(count)
         mask = None
         if call.nr == NR["select"]:
-            duration = _relative(call, process, timeout, 1000)
+            duration = relative(call, process, timeout, 1000)
         else:
-            duration = _relative(call, process, timeout)
+            duration = relative(call, process, timeout)
             pair = process.memory.read(call, call.args[5], 16) if call.args[5] else b""
-            if len(pair) == _SIGMASK_ARGUMENT.size:
-                mask = _read_mask(call, process, _SIGMASK_ARGUMENT.unpack(pair)[0])
+            if len(pair) == SIGMASK_ARGUMENT.size:
+                mask = read_mask(call, process, SIGMASK_ARGUMENT.unpack(pair)[0])
         if duration <= 0 or not 0 <= count <= _MOST_FDS:
             call.resume()
             return
@@ -163,11 +167,11 @@ class Wait:
         fd, timeout = signed32(call.args[0]), call.args[3]
         mask = None
         if call.nr == NR["epoll_pwait2"]:
-            duration = _relative(call, process, timeout)
+            duration = relative(call, process, timeout)
         else:
             duration = max(0, signed32(timeout)) * 1_000_000
         if call.nr != NR["epoll_wait"]:
-            mask = _read_mask(call, process, call.args[4])
+            mask = read_mask(call, process, call.args[4])
         if duration <= 0 or signed32(call.args[2]) <= 0 or not _is_epoll(call.tid, fd):
             call.resume()
             return
@@ -209,8 +213,8 @@ class Wait:
         """
         held = Held(call, process, duration, lambda: call.answer(0))
         if mask is not None:
-            held.masks = ~mask & _ALL_SIGNALS, mask
-            if _has_signal(call, held.masks[0]):
+            held.masks = ~mask & ALL_SIGNALS, mask
+            if has_signal(call, held.masks[0]):
                 call.resume()
                 return held
         try:
@@ -230,11 +234,15 @@ class Wait:
     # Memory and signals.
 
     def futex(self, call: Call, process: Process) -> None:
-        """futex(2) with a timeout: FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_LOCK_PI(2)."""
+        """futex(2) with a timeout: FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_LOCK_PI(2).
+
+        And FUTEX_WAIT_REQUEUE_PI: who changes the word and then moves the waiter to the other one
+        finds nobody to move, and the waiter is told by EAGAIN that it has come too late to wait.
+        """
         address, operation, expected, timeout = call.args[:4]
         command = operation & FUTEX_CMD_MASK
         if command == FUTEX_WAIT:
-            duration: int | None = _relative(call, process, timeout)
+            duration: int | None = relative(call, process, timeout)
         else:
             wall = command == FUTEX_LOCK_PI or bool(operation & FUTEX_CLOCK_REALTIME)
             duration = _until(call, process, timeout, wall)
@@ -260,18 +268,20 @@ class Wait:
             return
         held = Held(call, process, duration, expire)
         held.changed = changed
-        if not locks:
+        if not locks and command != FUTEX_WAIT_REQUEUE_PI:
             # For the kernel it would never have slept. And what is left of an absolute time it
             # counts by its own clock.
             held.come = lambda: call.answer() or True
             held.interrupt = lambda: call.fail(errno.EINTR)
+        elif not locks:
+            held.interrupt = lambda: call.fail(_ERESTARTNOINTR)
         self._waits.hold(held)
 
     def sigtimedwait(self, call: Call, process: Process) -> None:
         """rt_sigtimedwait(2)."""
-        mask = _read_mask(call, process, call.args[0])
-        duration = _relative(call, process, call.args[2])
-        if mask is None or duration <= 0 or _has_signal(call, mask):
+        mask = read_mask(call, process, call.args[0])
+        duration = relative(call, process, call.args[2])
+        if mask is None or duration <= 0 or has_signal(call, mask):
             call.resume()
             return
         held = Held(call, process, duration, lambda: call.fail(errno.EAGAIN))
@@ -329,13 +339,13 @@ def _is_epoll(tid: int, fd: int) -> bool:
         return False
 
 
-def _read_mask(call: Call, process: Process, address: int) -> int | None:
+def read_mask(call: Call, process: Process, address: int) -> int | None:
     """The signal mask at `address`; None where there is none."""
     data = process.memory.read(call, address, _MASK.size) if address else b""
     return int(_MASK.unpack(data)[0]) if len(data) == _MASK.size else None
 
 
-def _has_signal(call: Call, wanted: int) -> bool:
+def has_signal(call: Call, wanted: int) -> bool:
     """Whether a signal is there already that the call is about to take."""
     try:
         return bool(pending(status_fields(read_small(f"{call.tid}/status"))) & wanted)
@@ -343,7 +353,7 @@ def _has_signal(call: Call, wanted: int) -> bool:
         return True
 
 
-def _relative(call: Call, process: Process, address: int, unit: int = 1) -> int:
+def relative(call: Call, process: Process, address: int, unit: int = 1) -> int:
     """The struct timespec at `address`, or timeval with a `unit` of 1000, in nanoseconds.
 
     -1 for one that the kernel will refuse.
@@ -359,5 +369,5 @@ def _relative(call: Call, process: Process, address: int, unit: int = 1) -> int:
 
 def _until(call: Call, process: Process, address: int, wall: bool) -> int | None:
     """How long it is until the absolute time at `address`; None if the kernel will refuse it."""
-    when = _relative(call, process, address)
+    when = relative(call, process, address)
     return None if when < 0 else process.clock.until(when, wall)
