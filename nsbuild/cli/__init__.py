@@ -7,13 +7,15 @@ verb's summary is written here rather than asked from its module.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import NoReturn
 
-from nsbuild.errors import EXIT_OURS, NsbuildError, warn
+from nsbuild.errors import EXIT_OURS, NsbuildError, report
 
 VERBS = {
     "exec": ("nsbuild.cli.exec", "run a command deterministically in a root directory"),
+    "chroot": ("nsbuild.cli.chroot", "the same, in the place of chroot(1)"),
 }
 """Verb -> (module with `main(arguments) -> exit code`, summary)."""
 
@@ -22,11 +24,15 @@ _OPTIONS = "\noptions:\n  --help     show this\n  --version  show the version\n"
 
 
 def main() -> NoReturn:
-    """The console script: runs the verb and exits with its code."""
+    """The console script: runs the verb and exits with its code.
+
+    Called by the name `chroot`, it is that verb.
+    """
+    by_name = ["chroot"] if os.path.basename(sys.argv[0]) == "chroot" else []
     try:
-        code = run(sys.argv[1:])
+        code = run(by_name + sys.argv[1:])
     except NsbuildError as error:
-        warn(str(error))
+        report(str(error))
         code = error.code
     except KeyboardInterrupt:
         code = 130

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Sequence
 
 from nsbuild.container.spec import Tmpfs, Volume
 from nsbuild.determinism.clock import DEFAULT_EPOCH, NSEC_PER_SEC
@@ -46,13 +47,10 @@ def epoch(option: str, text: str) -> int:
     return seconds
 
 
-def choose_epoch(asked: str | None, target: str) -> int:
-    """--epoch, NSBUILD_EPOCH, SOURCE_DATE_EPOCH, TARGET/etc/nsbuild/epoch, the default; seconds."""
+def choose_epoch(origin: str, asked: str | None, target: str) -> int:
+    """What `origin` asks for, else TARGET/etc/nsbuild/epoch, else the default; seconds."""
     if asked is not None:
-        return epoch("--epoch", asked)
-    for name in ("NSBUILD_EPOCH", "SOURCE_DATE_EPOCH"):
-        if os.environ.get(name):
-            return epoch(name, os.environ[name])
+        return epoch(origin, asked)
     text = _read_inside(target, "etc/nsbuild/epoch")
     return DEFAULT_EPOCH if text is None else epoch(f"{target}/etc/nsbuild/epoch", text)
 
@@ -97,6 +95,13 @@ def whole_number(option: str, text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS:
         raise bad(option, text[:40], "not a number", "give a whole number from 0 up")
     return int(text)
+
+
+def choice(option: str, text: str, among: Sequence[str]) -> str:
+    """`text`, which must be one of the words `among`."""
+    if text not in among:
+        raise bad(option, text, "unknown", f"there is: {', '.join(among)}")
+    return text
 
 
 def cpu(option: str, text: str) -> int | None:
