@@ -40,18 +40,24 @@ def quote(text: str, utf8: bool) -> str:
 def shell_quote(text: str, utf8: bool) -> str:
     """`text` as one word of a shell's, always in quotation marks."""
     pieces = _pieces(text, utf8)
-    if "'" in text and all(
-        printable and (not piece.isascii() or piece.isalnum() or piece in _SAME_IN_C)
-        for piece, printable in pieces
-    ):
+    if "'" in text and _means_the_same_in_c(pieces):
         return f'"{text}"'
     quoted = "'"
     escaping = False
     for piece, printable in pieces:
-        if printable and escaping:
-            quoted += "''"
-        elif not printable and not escaping:
+        if not printable and not escaping:
             quoted += "'$'"
+        elif printable and escaping and piece != "'":
+            quoted += "''"
         escaping = not printable
         quoted += "'\\''" if piece == "'" else piece
     return quoted + "'"
+
+
+def _means_the_same_in_c(pieces: list[tuple[str, bool]]) -> bool:
+    # What a shell minds at the beginning of a word, coreutils accepts there and nowhere else.
+    first = pieces[0][0] in "#~"
+    return all(
+        printable and (not piece.isascii() or piece.isalnum() or piece in _SAME_IN_C)
+        for piece, printable in pieces[first:]
+    )
