@@ -16,6 +16,8 @@ from nsbuild.errors import EXIT_OURS, NsbuildError, report
 VERBS = {
     "exec": ("nsbuild.cli.exec", "run a command deterministically in a root directory"),
     "chroot": ("nsbuild.cli.chroot", "the same, in the place of chroot(1)"),
+    "install-chroot": ("nsbuild.cli.install", "be the machine's chroot, or that of a root"),
+    "uninstall-chroot": ("nsbuild.cli.uninstall", "be it no longer"),
 }
 """Verb -> (module with `main(arguments) -> exit code`, summary)."""
 
@@ -23,14 +25,14 @@ _USAGE = "usage: nsbuild VERB [ARGUMENT...]\n       nsbuild VERB --help\n\nverbs
 _OPTIONS = "\noptions:\n  --help     show this\n  --version  show the version\n"
 
 
-def main() -> NoReturn:
+def main(chroot: bool = False) -> NoReturn:
     """The console script: runs the verb and exits with its code.
 
-    Called by the name `chroot`, it is that verb.
+    Called by the name `chroot`, or told so, it is that verb.
     """
-    by_name = ["chroot"] if os.path.basename(sys.argv[0]) == "chroot" else []
+    chroot = chroot or os.path.basename(sys.argv[0]) == "chroot"
     try:
-        code = run(by_name + sys.argv[1:])
+        code = run(["chroot"] * chroot + sys.argv[1:])
     except NsbuildError as error:
         report(str(error))
         code = error.code
@@ -49,7 +51,7 @@ def run(arguments: list[str]) -> int:
         module = importlib.import_module(VERBS[verb][0])
         return int(module.main(arguments[1:]))
     if verb in ("-h", "--help", "help"):
-        lines = (f"  {name:<10} {summary}\n" for name, (_, summary) in VERBS.items())
+        lines = (f"  {name:<17} {summary}\n" for name, (_, summary) in VERBS.items())
         sys.stdout.write(_USAGE + "".join(lines) + _OPTIONS)
         return 0
     if verb == "--version":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import NoReturn
 
 from nsbuild.cli import values
+from nsbuild.cli.parser import Parser
 from nsbuild.cli.rules import CLOCKS, POLICIES, Options
 from nsbuild.cli.settings import DEFAULTS, Settings, debug_wanted
 from nsbuild.container import cpumodel
@@ -25,14 +25,6 @@ _EPILOG = """\
 The exit status is the command's own; 128+n if signal n killed it; 125 if nsbuild itself failed;
 126 if the command cannot be invoked; 127 if it was not found. See nsbuild-exec(1).
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports usage errors as everything else is reported: one line, exit code 125."""
-
-    def error(self, message: str) -> NoReturn:
-        """See argparse."""
-        raise NsbuildError(message, f"see {self.prog} --help")
 
 
 def make_parser() -> Parser:

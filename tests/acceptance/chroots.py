@@ -23,19 +23,28 @@ from tests.system.harness import PATH, TIMEOUT
 
 REAL = "/usr/sbin/chroot"
 APPLETS = (
-    "awk basename cat chmod cmp cp date dd echo env expr false head id kill ln ls md5sum mkdir mkfifo "
-    "mknod mv nice od printf ps pwd readlink rm rmdir sed seq sh sleep sort stat su tail tee test time "
-    "touch tr true tty umount mount uname uniq wc which xargs yes hostname"
-).split()
-PASSWD = (
-    "root:x:0:0::/root:/bin/sh\n"
-    "daemon:x:1:1::/:/bin/sh\n"
-    "local:x:1234:1235::/:/bin/sh\n"
-    "dot.ted:x:1236:1235::/:/bin/sh\n"
-    "77:x:1277:1235::/:/bin/sh\n"
-    "last:x:1299:1299::/:/bin/sh\n"
+    *("awk", "basename", "cat", "chmod", "cmp", "cp", "date", "dd", "echo", "env", "expr", "false"),
+    *("grep", "head", "hostname", "id", "kill", "ln", "ls", "md5sum", "mkdir", "mkfifo", "mknod"),
+    *("mount", "mv", "nice", "od", "printf", "ps", "pwd", "readlink", "rm", "rmdir", "sed", "seq"),
+    *("sh", "sleep", "sort", "stat", "su", "tail", "tee", "test", "touch", "tr", "true", "tty"),
+    *("umount", "uname", "uniq", "wc", "which", "xargs", "yes"),
 )
-GROUP = "root:x:0:\ndaemon:x:1:\nlgrp:x:1235:\nextra:x:1236:local\nmore:x:1238:local,daemon\n88:x:1288:\n"
+PASSWD = """\
+root:x:0:0::/root:/bin/sh
+daemon:x:1:1::/:/bin/sh
+local:x:1234:1235::/:/bin/sh
+dot.ted:x:1236:1235::/:/bin/sh
+77:x:1277:1235::/:/bin/sh
+last:x:1299:1299::/:/bin/sh
+"""
+GROUP = """\
+root:x:0:
+daemon:x:1:
+lgrp:x:1235:
+extra:x:1236:local
+more:x:1238:local,daemon
+88:x:1288:
+"""
 
 
 class Seen(NamedTuple):
@@ -86,8 +95,7 @@ def run(
         command,
         input=stdin if isinstance(stdin, bytes) else None,
         stdin=stdin if isinstance(stdin, int) else None,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         env=environment(env),
         cwd=cwd,
         timeout=TIMEOUT,
@@ -135,12 +143,12 @@ def _make_box(root: Path) -> None:
     (root / "etc/group").write_text(GROUP)
     (root / "etc/data").write_bytes(bytes(range(256)) * 8)
     for name, text, mode in (
-        ("script", "#!/bin/sh\necho script \"$0\" \"$@\"\nexit 5\n", 0o755),
-        ("unmarked", "echo unmarked \"$0\" \"$@\"\nexit 6\n", 0o755),
+        ("script", '#!/bin/sh\necho script "$0" "$@"\nexit 5\n', 0o755),
+        ("unmarked", 'echo unmarked "$0" "$@"\nexit 6\n', 0o755),
         ("orphan", "#!/no/such/interpreter\n", 0o755),
         ("locked", "#!/bin/sh\n", 0o644),
         ("nothing", "", 0o755),
-        ("it's", "#!/bin/sh\necho \"it's me\"\n", 0o755),
+        ("it's", '#!/bin/sh\necho "it\'s me"\n', 0o755),
     ):
         (root / "bin" / name).write_text(text)
         (root / "bin" / name).chmod(mode)
@@ -163,7 +171,9 @@ def _make_libs(root: Path) -> None:
 
 
 def _copy_program(root: Path, program: str) -> None:
-    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True, timeout=60)
+    listed = subprocess.run(
+        ["ldd", program], capture_output=True, text=True, check=True, timeout=60
+    )
     for path in re.findall(r"(/\S+) \(0x", listed.stdout):
         target = root / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -194,9 +204,7 @@ def standing() -> Iterator[Roots]:
                 mounts.enter_context(mounted("-t", "proc", "proc", str(root / "proc")))
             mounts.enter_context(mounted("--bind", str(roots.box), str(roots.readonly)))
             options = "bind,remount,ro"
-            subprocess.run(
-                ["mount", "-o", options, str(roots.readonly)], check=True, timeout=60
-            )
+            subprocess.run(["mount", "-o", options, str(roots.readonly)], check=True, timeout=60)
             yield roots
     finally:
         shutil.rmtree(top)

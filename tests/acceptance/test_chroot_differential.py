@@ -8,8 +8,6 @@ machine's name and /proc beyond what the process itself is.
 from __future__ import annotations
 
 import os
-import pty
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -35,13 +33,13 @@ class Case(NamedTuple):
 def roots() -> Iterator[Roots]:
     needs("root", os.getuid() == 0)
     needs_tools("busybox", "ldd", "setpriv")
-    needs("coreutils' chroot at /usr/sbin/chroot", b"\x7fELF" == Path(REAL).read_bytes()[:4])
+    needs("coreutils' chroot at /usr/sbin/chroot", Path(REAL).read_bytes()[:4] == b"\x7fELF")
     with chroots.standing() as standing:
         yield standing
 
 
-def sh(script: str, root: str = "BOX", **more: object) -> Case:
-    return Case((root, "sh", "-c", script))._replace(**more)
+def sh(script: str, before: tuple[str, ...] = (), stdin: bytes = b"") -> Case:
+    return Case(("BOX", "sh", "-c", script), before, stdin)
 
 
 def shell_before(script: str) -> tuple[str, ...]:
@@ -74,14 +72,25 @@ COMMANDS = [
     *("true", "false", "/bin/true", "nosuch", "/nosuch", "/bin", "/bin/locked", "locked", "", "."),
     *("script", "/bin/script", "unmarked", "/bin/unmarked", "orphan", "/bin/orphan", "nothing"),
     *("/bin/true/x", "/bin/it's", "no'such", "no\\such", "bin/true", "./bin/true", "../bin/pwd"),
-    *("no\nsuch", "no\u00fc", "no\u2019such", "n" * 300, "/" + "n" * 5000, "/etc/passwd", "/dev/null"),
+    *(
+        "no\nsuch",
+        "no\u00fc",
+        "no\u2019such",
+        "n" * 300,
+        "/" + "n" * 5000,
+        "/etc/passwd",
+        "/dev/null",
+    ),
 ]
 
 SCRIPTS = [
     "pwd; cd ..; pwd; cd /etc/..; pwd",
     "exit 0",
     *(f"exit {code}" for code in (1, 2, 42, 124, 125, 126, 127, 128, 129, 200, 255)),
-    *(f"kill -{name} $$" for name in ("HUP", "INT", "QUIT", "TERM", "KILL", "USR1", "PIPE", "SEGV")),
+    *(
+        f"kill -{name} $$"
+        for name in ("HUP", "INT", "QUIT", "TERM", "KILL", "USR1", "PIPE", "SEGV")
+    ),
     "trap 'echo caught; exit 9' TERM; kill -TERM $$; sleep 1",
     "echo out; echo err >&2",
     "printf 'a\\0b\\377\\n'; cat /etc/data >&2",
@@ -90,12 +99,12 @@ SCRIPTS = [
     "cat /proc/self/fd/0",
     "cat /dev/fd/0 2>&1",
     "od -An -tx1",
-    "echo \"$@\"",
+    'echo "$@"',
     "id",
     "id; umask; ulimit -n; ulimit -c; ulimit -s",
     "ls /bin /etc /dev",
     "env | sort",
-    "echo \"$HOME $USER $SHELL\"",
+    'echo "$HOME $USER $SHELL"',
     "echo x > /tmp/file && cat /tmp/file && rm /tmp/file",
     "mkdir /tmp/d && chmod 700 /tmp/d && ls /tmp && rmdir /tmp/d",
     "mkdir -m 1777 /tmp/sticky; touch /home/f; ls -l /home | awk '{print $1, $3, $4}'; rm /home/f; "
@@ -131,7 +140,18 @@ USERS = [
 
 GROUPS = [
     *("lgrp", "lgrp,extra", "1", "+1", "1,2,3", "nosuch", "1,nosuch", "nosuch,alsono", "", ","),
-    *(",,1,,", " 1", "-1", "4294967295", "99999999999", "88", "+88", "daemon,lgrp", "1 ,2", "lgrp,lgrp"),
+    *(
+        ",,1,,",
+        " 1",
+        "-1",
+        "4294967295",
+        "99999999999",
+        "88",
+        "+88",
+        "daemon,lgrp",
+        "1 ,2",
+        "lgrp,lgrp",
+    ),
 ]
 
 
@@ -187,9 +207,16 @@ def _script_cases() -> Iterator[Case]:
     before = [
         *("umask 077", "umask 000", "ulimit -n 99", "ulimit -c 0", "ulimit -s 4096", "exec <&-"),
         *("exec >&-", "exec 2>&-", "exec <&- >&- 2>&-", "exec 3</etc/hostname 7>/dev/null"),
-        *("trap '' HUP", "trap '' INT TERM", "unset PATH", "cd /; exec </etc/passwd", "exec </dev/null"),
+        *(
+            "trap '' HUP",
+            "trap '' INT TERM",
+            "unset PATH",
+            "cd /; exec </etc/passwd",
+            "exec </dev/null",
+        ),
     ]
-    show = "umask; ulimit -n; ulimit -s; ls /proc/self/fd; kill -HUP $$; kill -TERM $$; echo alive; cat"
+    show = "umask; ulimit -n; ulimit -s; ls /proc/self/fd; "
+    show += "kill -HUP $$; kill -TERM $$; echo alive; cat"
     for words in before:
         yield sh(show, before=shell_before(words))
     yield Case(("BOX", "/bin/env"), before=("env", "-u", "PATH", "A=1"))
