@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -31,8 +32,12 @@ def main(chroot: bool = False) -> NoReturn:
     Called by the name `chroot`, or told so, it is that verb.
     """
     chroot = chroot or os.path.basename(sys.argv[0]) == "chroot"
+    arguments = ["chroot"] * chroot + sys.argv[1:]
+    if arguments[:1] == ["chroot"] and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        # No exception: its caller is to see that the signal has ended it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        code = run(["chroot"] * chroot + sys.argv[1:])
+        code = run(arguments)
     except NsbuildError as error:
         report(str(error))
         code = error.code

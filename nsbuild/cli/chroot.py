@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from typing import NoReturn
 
@@ -46,9 +45,6 @@ unabbreviated; each can be a variable such as NSBUILD_SEED, or a line of /etc/ns
 
 def main(arguments: list[str]) -> int:
     """Run the verb; returns the exit code."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # No exception of ours: the caller sees who ^C has killed.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
     speak_as("chroot", quiet=not debug_wanted())
     try:
         options, operands = gnuopt.read(arguments, THEIRS, OURS)

@@ -128,11 +128,14 @@ def _be_idle(requests: socket.socket, proc_fd: int, outside: Outside, priority: 
     # A duplicate of what the guest has open would keep it open.
     keep_only([requests.fileno(), proc_fd])
     _take_priority(priority)
-    look = Look(proc_fd, outside)
-    while True:
-        message = requests.recv(_LIMIT)
-        if not message:
-            os._exit(0)
+    # Who ends with an answer unread leaves us ECONNRESET instead of an end (unix(7)).
+    with suppress(ConnectionError):
+        _answer_all(requests, Look(proc_fd, outside), priority)
+    os._exit(0)
+
+
+def _answer_all(requests: socket.socket, look: Look, priority: int) -> None:
+    while message := requests.recv(_LIMIT):
         if message[:1] == WAKE:
             requests.send(FREE)
             continue

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.acceptance import chroots
-from tests.acceptance.chroots import REAL, Roots, Seen
+from tests.system import chroots
 from tests.system.capabilities import needs, needs_tools
+from tests.system.chroots import REAL, Roots, Seen
 
 
 class Case(NamedTuple):
