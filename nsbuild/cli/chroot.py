@@ -117,18 +117,25 @@ def _supervised(
             scheduling=chosen.scheduling(),
             rules=chosen.rules(),
             profile=chosen.profile(),
-            own_users=not _may_make_namespaces(),
+            own_users=_needs_users(),
             trace=options.get("trace"),
             debug="debug" in options or debug_wanted(),
         )
     )
 
 
-def _may_make_namespaces() -> bool:
-    """Whether we can do without a user namespace of the container's own."""
+def _needs_users() -> bool:
+    """Whether only a user namespace of its own lets us make the container."""
     import prctl
 
-    return bool(prctl.cap_effective.sys_admin)
+    if prctl.cap_effective.sys_admin:
+        return False
+    if os.geteuid():
+        raise NsbuildError(
+            "cannot make a container in which all users keep their numbers",
+            "CAP_SYS_CHROOT is enough for a plain chroot; this takes root",
+        )
+    return True
 
 
 def _plain(newroot: str, argv: tuple[str, ...], contract: Contract, skip: bool) -> NoReturn:

@@ -30,7 +30,7 @@ from nsbuild.container.terminal import (
     give_terminal,
 )
 from nsbuild.container.userns import plan_id_maps
-from nsbuild.errors import EXIT_OURS, report, warn
+from nsbuild.errors import EXIT_OURS, NsbuildError, report, warn
 from nsbuild.kernel.seccomp import Program
 from nsbuild.seccomp import compiled
 from nsbuild.supervisor.initpriority import InitPriority
@@ -81,8 +81,11 @@ def _have_standard_files() -> None:
 
     A socket of ours would get its number otherwise, and lose it to the command's stdin.
     """
-    while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)
+    try:
+        while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
+            os.set_inheritable(fd, True)
+    except OSError as error:
+        raise NsbuildError.from_os("cannot open /dev/null", error) from error
     os.close(fd)
 
 

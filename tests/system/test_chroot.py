@@ -280,6 +280,24 @@ def test_without_fuse_nothing_random_is_let_in(roots: Roots) -> None:
     assert sorted(os.listdir(roots.box / "dev")) == DEVICES
 
 
+def test_root_without_its_rights(box: str) -> None:
+    """As in a container engine's container: a user namespace, in which ids keep their numbers."""
+    needs_tools("setpriv")
+    less = ["setpriv", "--groups=0,5", "setpriv", "--bounding-set=-sys_admin"]
+    seen = run([*less, *ours("--userspec=local", box, "id")])
+    assert seen == run([*less, *real("--userspec=local", box, "id")])
+    assert run([*less, *ours(box, "id")]) == run([*less, *real(box, "id")])
+
+
+def test_a_user_who_may_change_the_root(box: str) -> None:
+    needs_tools("setpriv")
+    able = ["setpriv", "--reuid=65534", "--inh-caps=+sys_chroot", "--ambient-caps=+sys_chroot"]
+    assert run([*able, *real(box, "true")]).code == 0
+    seen = run([*able, *ours(box, "true")])
+    assert seen.code == 125
+    assert seen.stderr.startswith(b"chroot: cannot make a container in which all users keep")
+
+
 def test_debug_shows_the_steps(box: str) -> None:
     seen = run(ours("--debug", box, "true"))
     assert seen.code == 0
