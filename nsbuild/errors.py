@@ -43,9 +43,36 @@ class NsbuildError(Exception):
         return cls(f"{what}: {reason}", hint, code)
 
 
+class _Voice:
+    """Whose name stands before what we say, and whether warnings are said at all."""
+
+    program = "nsbuild"
+    quiet = False
+
+
+def speak_as(program: str, quiet: bool) -> None:
+    """Say `program` before each report from now on; if `quiet`, give no warning.
+
+    For a program that stands in for another one, whose callers expect no other words on stderr.
+    """
+    _Voice.program = program
+    _Voice.quiet = quiet
+
+
 def warn(text: str) -> None:
-    """Tell the user something that does not stop us: one line on stderr."""
+    """Tell the user something that does not stop us: one line on stderr, unless we are quiet."""
+    if not _Voice.quiet:
+        _say("nsbuild", text)
+
+
+def report(text: str) -> None:
+    """Tell the user what has failed: a line on stderr for each one of `text`."""
+    for line in text.split("\n"):
+        _say(_Voice.program, line)
+
+
+def _say(program: str, text: str) -> None:
     # None where the caller has closed the descriptor.
     if sys.stderr is not None:
-        sys.stderr.write(f"nsbuild: {text}\n")
+        sys.stderr.write(f"{program}: {text}\n")
         sys.stderr.flush()

@@ -7,13 +7,18 @@ verb's summary is written here rather than asked from its module.
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 from typing import NoReturn
 
-from nsbuild.errors import EXIT_OURS, NsbuildError, warn
+from nsbuild.errors import EXIT_OURS, NsbuildError, report
 
 VERBS = {
     "exec": ("nsbuild.cli.exec", "run a command deterministically in a root directory"),
+    "chroot": ("nsbuild.cli.chroot", "the same, in the place of chroot(1)"),
+    "install-chroot": ("nsbuild.cli.install", "be the machine's chroot, or that of a root"),
+    "uninstall-chroot": ("nsbuild.cli.uninstall", "be it no longer"),
     "epoch": ("nsbuild.cli.epoch", "print when the clock of a root directory has to begin"),
 }
 """Verb -> (module with `main(arguments) -> exit code`, summary)."""
@@ -22,12 +27,20 @@ _USAGE = "usage: nsbuild VERB [ARGUMENT...]\n       nsbuild VERB --help\n\nverbs
 _OPTIONS = "\noptions:\n  --help     show this\n  --version  show the version\n"
 
 
-def main() -> NoReturn:
-    """The console script: runs the verb and exits with its code."""
+def main(chroot: bool = False) -> NoReturn:
+    """The console script: runs the verb and exits with its code.
+
+    Called by the name `chroot`, or told so, it is that verb.
+    """
+    chroot = chroot or os.path.basename(sys.argv[0]) == "chroot"
+    arguments = ["chroot"] * chroot + sys.argv[1:]
+    if arguments[:1] == ["chroot"] and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        # No exception: its caller is to see that the signal has ended it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        code = run(sys.argv[1:])
+        code = run(arguments)
     except NsbuildError as error:
-        warn(str(error))
+        report(str(error))
         code = error.code
     except KeyboardInterrupt:
         code = 130
@@ -44,7 +57,7 @@ def run(arguments: list[str]) -> int:
         module = importlib.import_module(VERBS[verb][0])
         return int(module.main(arguments[1:]))
     if verb in ("-h", "--help", "help"):
-        lines = (f"  {name:<10} {summary}\n" for name, (_, summary) in VERBS.items())
+        lines = (f"  {name:<17} {summary}\n" for name, (_, summary) in VERBS.items())
         sys.stdout.write(_USAGE + "".join(lines) + _OPTIONS)
         return 0
     if verb == "--version":

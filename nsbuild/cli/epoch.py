@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from nsbuild.cli.exec import Parser
+from nsbuild.cli.parser import Parser
 from nsbuild.container.epochs import Tree, iso, newest_of_each
 from nsbuild.errors import NsbuildError, warn
 

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import NoReturn
 
 from nsbuild.cli import values
+from nsbuild.cli.parser import Parser
+from nsbuild.cli.rules import CLOCKS, POLICIES, Options
+from nsbuild.cli.settings import DEFAULTS, Settings, debug_wanted
 from nsbuild.container import cpumodel
 from nsbuild.container.environment import base_environment, compose
 from nsbuild.container.front import run_container
-from nsbuild.container.spec import (
-    CommandSpec,
-    ContainerSpec,
-    Identity,
-    RootSpec,
-    SchedulingSpec,
-)
-from nsbuild.determinism.clock import NSEC_PER_SEC, Rates
+from nsbuild.container.spec import CommandSpec, ContainerSpec, RootSpec
 from nsbuild.errors import NsbuildError
-from nsbuild.supervisor.loop import Rules
 
 _DESCRIPTION = """\
 Run COMMAND in the root directory TARGET so that it gives the same result every time: its clocks
@@ -31,14 +25,6 @@ _EPILOG = """\
 The exit status is the command's own; 128+n if signal n killed it; 125 if nsbuild itself failed;
 126 if the command cannot be invoked; 127 if it was not found. See nsbuild-exec(1).
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports usage errors as everything else is reported: one line, exit code 125."""
-
-    def error(self, message: str) -> NoReturn:
-        """See argparse."""
-        raise NsbuildError(message, f"see {self.prog} --help")
 
 
 def make_parser() -> Parser:
@@ -61,32 +47,21 @@ def _add_determinism(parser: Parser) -> None:
     group = parser.add_argument_group("what the command sees")
     add = group.add_argument
     add("--epoch", metavar="TIME", help="first time read: seconds since 1970 or ISO 8601")
-    add("--step", metavar="SPAN", default="1", help="what each read of the wall clock adds (1)")
-    add("--monotonic-step", metavar="SPAN", default="1ms", help="the same for monotonic time (1ms)")
+    add("--step", metavar="SPAN", help="what each read of the wall clock adds (1)")
+    add("--monotonic-step", metavar="SPAN", help="the same for monotonic time (1ms)")
     add("--seed", metavar="N", help="what all random streams follow from (0)")
-    add(
-        "--clock",
-        choices=("causal", "global"),
-        default="causal",
-        help="one clock a process, or one",
-    )
+    add("--clock", choices=CLOCKS, help="one clock a process, or one (causal)")
     add("--state", metavar="DIR", help="go on where the last call with DIR has stopped")
-    add("--cpu", metavar="N|auto", default="auto", help="the CPU to run on (auto)")
-    add(
-        "--cpu-model",
-        choices=cpumodel.MODELS,
-        default=cpumodel.HOST,
-        help="what is known of that CPU (host)",
-    )
-    add("--sched", choices=("fifo", "other", "auto"), default="auto", help="scheduling policy")
-    add("--spin-bound", metavar="SPAN", default="5", help="CPU time a spinning thread may keep (5)")
-    add("--profile", metavar="NAME|FILE", default="default", help="seccomp profile")
-    identity = Identity()
-    add("--hostname", default=identity.hostname, help=f"({identity.hostname})")
-    add("--domainname", default=identity.domainname, help=f"({identity.domainname})")
-    add("--machine-id", default=identity.machine_id, help="32 hexadecimal digits")
-    add("--uname-release", default=identity.release, help=f"({identity.release})")
-    add("--uname-version", default=identity.version, help=f"({identity.version})")
+    add("--cpu", metavar="N|auto", help="the CPU to run on (auto)")
+    add("--cpu-model", choices=cpumodel.MODELS, help="what is known of that CPU (host)")
+    add("--sched", choices=POLICIES, help="scheduling policy (auto)")
+    add("--spin-bound", metavar="SPAN", help="CPU time a spinning thread may keep (5)")
+    add("--profile", metavar="NAME|FILE", help="seccomp profile")
+    add("--hostname", help=f"({DEFAULTS['hostname']})")
+    add("--domainname", help=f"({DEFAULTS['domainname']})")
+    add("--machine-id", help="32 hexadecimal digits")
+    add("--uname-release", help=f"({DEFAULTS['uname-release']})")
+    add("--uname-version", help=f"({DEFAULTS['uname-version']})")
 
 
 def _add_container(parser: Parser) -> None:
@@ -118,49 +93,22 @@ def container_spec(options: argparse.Namespace) -> ContainerSpec:
     """What the options ask for; raises NsbuildError for a value that makes no sense."""
     target = os.path.realpath(options.target)
     cwd = _working_directory() if target == "/" else "/"
-    state = values.open_state(options.state)
-    epoch = values.choose_epoch(options.epoch, target, state)
-    rates = Rates(
-        epoch * NSEC_PER_SEC,
-        values.duration("--step", options.step),
-        values.duration("--monotonic-step", options.monotonic_step),
-    )
-    identity = _identity(options)
+    given = vars(options)
+    settings = Settings({name: given[name.replace("-", "_")] for name in DEFAULTS})
+    chosen = Options(settings, target)
     return ContainerSpec(
-        root=_root(options, target, cwd, identity)._replace(boot_time=epoch),
-        command=_command(options, cwd, epoch),
-        scheduling=SchedulingSpec(
-            values.cpu("--cpu", options.cpu),
-            options.sched,
-            values.duration("--spin-bound", options.spin_bound) / NSEC_PER_SEC,
-        ),
-        rules=Rules(
-            rates,
-            values.choose_seed(options.seed, state),
-            options.clock == "global",
-            (identity.release, identity.version, identity.machine),
-            None if state is None else state.earlier(rates.step),
-        ),
-        profile=options.profile,
+        root=_root(options, target, cwd, chosen),
+        command=_command(options, cwd, chosen),
+        scheduling=chosen.scheduling(),
+        rules=chosen.rules(),
+        profile=chosen.profile(),
         trace=options.trace,
-        debug=options.debug,
-        state=state,
+        debug=options.debug or debug_wanted(),
+        state=chosen.state,
     )
 
 
-def _identity(options: argparse.Namespace) -> Identity:
-    name = r"[\x21-\x7e]{1,64}"
-    check = values.pattern
-    return Identity(
-        hostname=check("--hostname", options.hostname, r"[A-Za-z0-9._-]{1,64}", "a host name"),
-        domainname=check("--domainname", options.domainname, name, "a domain name"),
-        machine_id=check("--machine-id", options.machine_id, "[0-9a-f]{32}", "32 hex digits"),
-        release=check("--uname-release", options.uname_release, name, "a kernel release"),
-        version=check("--uname-version", options.uname_version, r"[\x20-\x7e]{1,64}", "a version"),
-    )
-
-
-def _root(options: argparse.Namespace, target: str, cwd: str, identity: Identity) -> RootSpec:
+def _root(options: argparse.Namespace, target: str, cwd: str, chosen: Options) -> RootSpec:
     return RootSpec(
         target=target,
         writable_cwd=cwd if target == "/" else None,
@@ -168,8 +116,9 @@ def _root(options: argparse.Namespace, target: str, cwd: str, identity: Identity
         volumes=tuple(map(values.volume, options.volume)),
         tmpfs=tuple(map(values.tmpfs, options.tmpfs)),
         network=options.network,
-        identity=identity,
-        cpu_model=options.cpu_model,
+        identity=chosen.identity,
+        boot_time=chosen.epoch,
+        cpu_model=chosen.cpu_model,
     )
 
 
@@ -182,11 +131,11 @@ def _working_directory() -> str:
         ) from error
 
 
-def _command(options: argparse.Namespace, cwd: str, epoch: int) -> CommandSpec:
+def _command(options: argparse.Namespace, cwd: str, chosen: Options) -> CommandSpec:
     asked = dict(filter(None, map(values.variable, options.env)))
     term = os.environ.get("TERM", "xterm") if options.tty else None
     host = dict(os.environ) if options.env_host else None
-    base = {**base_environment(epoch, term), **cpumodel.variables(options.cpu_model)}
+    base = {**base_environment(chosen.epoch, term), **cpumodel.variables(chosen.cpu_model)}
     return CommandSpec(
         argv=tuple(options.command),
         environment=compose(base, host, asked),

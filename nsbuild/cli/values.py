@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nsbuild.container.spec import Tmpfs, Volume
@@ -50,12 +51,8 @@ def epoch(option: str, text: str) -> int:
     return seconds
 
 
-def open_state(asked: str | None) -> State | None:
-    """The state that --state or NSBUILD_STATE names, locked and read; None where neither does.
-
-    An empty name is none.
-    """
-    path = os.environ.get("NSBUILD_STATE", "") if asked is None else asked
+def open_state(path: str | None) -> State | None:
+    """The state in the directory `path`, locked and read; None where there is none or no name."""
     if not path:
         return None
     from nsbuild.container.state import State
@@ -65,18 +62,16 @@ def open_state(asked: str | None) -> State | None:
     return state
 
 
-def choose_epoch(asked: str | None, target: str, state: State | None = None) -> int:
-    """The first time to be read, in seconds since 1970, by whoever says so first.
+def choose_epoch(origin: str, asked: str | None, target: str, state: State | None = None) -> int:
+    """What `origin` asks for, else what the state has, else TARGET/etc/nsbuild/epoch; seconds.
 
-    --epoch, NSBUILD_EPOCH, SOURCE_DATE_EPOCH, the state, TARGET/etc/nsbuild/epoch, the default.
-    What the caller says must be what the state has.
+    Else the default. What is asked for must be what the state has.
     """
     kept = None if state is None else state.epoch
-    said = asked_epoch(asked)
-    if said is not None:
-        where, seconds = said
+    if asked is not None:
+        seconds = epoch(origin, asked)
         if state is not None and kept not in (None, seconds):
-            raise _other(state, f"the epoch {kept}", f"{where} says {seconds}")
+            raise _other(state, f"the epoch {kept}", f"{origin} says {seconds}")
         return seconds
     if kept is not None:
         return kept
@@ -84,24 +79,14 @@ def choose_epoch(asked: str | None, target: str, state: State | None = None) -> 
     return DEFAULT_EPOCH if text is None else epoch(f"{target}/etc/nsbuild/epoch", text)
 
 
-def asked_epoch(asked: str | None) -> tuple[str, int] | None:
-    """What the caller says of the epoch: where, and seconds; None for nothing."""
-    if asked is not None:
-        return "--epoch", epoch("--epoch", asked)
-    for name in ("NSBUILD_EPOCH", "SOURCE_DATE_EPOCH"):
-        if os.environ.get(name):
-            return name, epoch(name, os.environ[name])
-    return None
-
-
-def choose_seed(asked: str | None, state: State | None = None) -> int:
-    """--seed, which must be what the state has; else that, else 0."""
+def choose_seed(origin: str, asked: str | None, state: State | None = None) -> int:
+    """What `origin` asks for, which must be what the state has; else that, else 0."""
     kept = None if state is None else state.seed
     if asked is None:
         return kept or 0
-    seed = whole_number("--seed", asked)
+    seed = whole_number(origin, asked)
     if state is not None and kept not in (None, seed):
-        raise _other(state, f"the seed {kept}", f"--seed says {seed}")
+        raise _other(state, f"the seed {kept}", f"{origin} says {seed}")
     return seed
 
 
@@ -152,6 +137,13 @@ def whole_number(option: str, text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS:
         raise bad(option, text[:40], "not a number", "give a whole number from 0 up")
     return int(text)
+
+
+def choice(option: str, text: str, among: Sequence[str]) -> str:
+    """`text`, which must be one of the words `among`."""
+    if text not in among:
+        raise bad(option, text, "unknown", f"there is: {', '.join(among)}")
+    return text
 
 
 def cpu(option: str, text: str) -> int | None:

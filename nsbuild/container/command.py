@@ -12,18 +12,21 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, NoReturn
 
 import prctl
 
+from nsbuild.container.contract import Contract
 from nsbuild.container.cpu import become_guest
 from nsbuild.container.handover import STAGE_EXEC, STAGE_IDS, STAGE_WORKDIR, Handover
 from nsbuild.container.spec import CommandSpec
 from nsbuild.container.terminal import adopt_terminal
 from nsbuild.container.users import User
-from nsbuild.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_OURS
+from nsbuild.container.userspec import Found
+from nsbuild.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_OURS, NsbuildError
 from nsbuild.kernel.namespaces import ADDR_NO_RANDOMIZE, STICKY_TIMEOUTS, personality
-from nsbuild.kernel.process import close_on_exec_from
+from nsbuild.kernel.process import Image, close_on_exec_from
 from nsbuild.kernel.seccomp import Program
 from nsbuild.supervisor.initlink import EVENT_COMMAND, send_event
 
@@ -50,7 +53,7 @@ class Inheritance(NamedTuple):
 
 def run_command(
     spec: CommandSpec,
-    user: User,
+    user: User | Found,
     program: Program,
     fifo: bool,
     inheritance: Inheritance,
@@ -58,28 +61,36 @@ def run_command(
     handover: Handover,
     slave: int | None,
 ) -> NoReturn:
-    """Become the command; on failure leave errno in `handover` and exit 125, 126 or 127."""
+    """Become the command; on failure leave errno in `handover` and exit 125, 126 or 127.
+
+    With a contract, `user` is what that has found, and the command has what nsbuild's caller had.
+    """
     # Init's flag came with the fork; with it an unprivileged supervisor may not take our listener.
     prctl.set_dumpable(1)
-    environment = _environment(spec, user)
+    contract = spec.contract
+    environment = contract.environment if contract else _environment(spec, user)
+    candidates = _candidates(spec.argv[0], environment)
+    image = Image(spec.argv, environment)
     _standard_files(spec, slave)
     become_guest(fifo)
     for number, limit in inheritance.limits.items():
         resource.setrlimit(number, limit)
-    for number, wanted in SOFT_LIMITS.items():
-        _, hard = resource.getrlimit(number)
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(number, (soft, hard))
+    if contract is None:
+        _set_soft_limits()
     # What select and ppoll write back is how much real time was left.
-    personality(ADDR_NO_RANDOMIZE | STICKY_TIMEOUTS)
-    os.umask(UMASK)
+    persona = contract.caller.persona if contract else 0
+    personality(persona | ADDR_NO_RANDOMIZE | STICKY_TIMEOUTS)
+    os.umask(contract.caller.umask if contract else UMASK)
     try:
         os.chdir(spec.workdir)
     except OSError as error:
         handover.exec_failed(STAGE_WORKDIR, error.errno or 0)
         os._exit(EXIT_OURS)
     close_on_exec_from(3)
+    if contract is not None:
+        contract.give_back()
     _restore_signals(inheritance)
+    handover.listen()
     send_event(events, EVENT_COMMAND)
     try:
         listener = program.install()
@@ -87,17 +98,47 @@ def run_command(
         handover.refuse(error.errno or errno.EINVAL)
         os._exit(EXIT_OURS)
     handover.offer(listener)
-    try:
-        _take_ids(user)
-    except OSError as error:
-        handover.exec_failed(STAGE_IDS, error.errno or 0)
-        os._exit(EXIT_OURS)
-    _exec(spec.argv, environment, handover)
+    for stage, take in _steps(contract, user):
+        try:
+            take()
+        except OSError as error:
+            handover.exec_failed(stage, error.errno or 0)
+            os._exit(EXIT_OURS)
+    failure = _execute(candidates, image)
+    handover.exec_failed(STAGE_EXEC, failure)
+    os._exit(EXIT_NOT_FOUND if failure == errno.ENOENT else EXIT_CANNOT_INVOKE)
 
 
-def _environment(spec: CommandSpec, user: User) -> dict[str, str]:
-    known = {"HOME": user.home, "USER": user.name, "LOGNAME": user.name, "SHELL": user.shell}
-    return {**known, **spec.environment}
+def become(argv: tuple[str, ...], contract: Contract, found: Found) -> NsbuildError:
+    """Become the command in this very process, of which nothing but Python's signals has changed.
+
+    Returns what is to be said if that fails.
+    """
+    candidates = _candidates(argv[0], contract.environment)
+    image = Image(argv, contract.environment)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    for stage, take in contract.become(found):
+        try:
+            take()
+        except OSError as error:
+            return contract.error(stage, error.errno or 0, argv)
+    return contract.error(STAGE_EXEC, _execute(candidates, image), argv)
+
+
+def _environment(spec: CommandSpec, user: User | Found) -> tuple[bytes, ...]:
+    known = {}
+    if isinstance(user, User):
+        known = {"HOME": user.home, "USER": user.name, "LOGNAME": user.name, "SHELL": user.shell}
+    variables = {**known, **spec.environment}
+    return tuple(os.fsencode(f"{name}={value}") for name, value in variables.items())
+
+
+def _set_soft_limits() -> None:
+    for number, wanted in SOFT_LIMITS.items():
+        _, hard = resource.getrlimit(number)
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(number, (soft, hard))
 
 
 def _standard_files(spec: CommandSpec, slave: int | None) -> None:
@@ -120,6 +161,16 @@ def _restore_signals(inheritance: Inheritance) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, inheritance.mask)
 
 
+def _steps(
+    contract: Contract | None, user: User | Found
+) -> Iterable[tuple[int, Callable[[], None]]]:
+    """What makes us the user, each step with the stage that it fails at."""
+    if contract is not None and isinstance(user, Found):
+        return contract.become(user)
+    assert isinstance(user, User)
+    return ((STAGE_IDS, lambda: _take_ids(user)),)
+
+
 def _take_ids(user: User) -> None:
     try:
         os.setgroups(list(user.groups))
@@ -131,31 +182,26 @@ def _take_ids(user: User) -> None:
     os.setresuid(user.uid, user.uid, user.uid)
 
 
-def _exec(argv: tuple[str, ...], environment: dict[str, str], handover: Handover) -> NoReturn:
-    """execvp(3) with the new environment's PATH, and a shell for a script without #!."""
+def _execute(candidates: list[bytes], image: Image) -> int:
+    """execvp(3) with the new environment's PATH, and a shell for a script without #!; its errno."""
     failure = errno.ENOENT
-    for path in _candidates(argv[0], environment):
-        try:
-            os.execve(path, argv, environment)
-        except OSError as error:
-            number = error.errno or errno.ENOENT
-        if number == errno.ENOEXEC:
-            try:
-                os.execve("/bin/sh", ("/bin/sh", path, *argv[1:]), environment)
-            except OSError as error:
-                number = error.errno or errno.ENOENT
-        if number not in (errno.ENOENT, errno.ENOTDIR):
-            failure = number
-            if number != errno.EACCES:
-                break
-    handover.exec_failed(STAGE_EXEC, failure)
-    os._exit(EXIT_NOT_FOUND if failure == errno.ENOENT else EXIT_CANNOT_INVOKE)
+    denied = False
+    for path in candidates:
+        failure = image.execute(path)
+        if failure == errno.ENOEXEC:
+            failure = image.execute_script(path)
+        denied = denied or failure == errno.EACCES
+        if failure not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+            return failure
+    return errno.EACCES if denied else failure
 
 
-def _candidates(name: str, environment: dict[str, str]) -> list[str]:
+def _candidates(name: str, environment: tuple[bytes, ...]) -> list[bytes]:
+    """Where to look for the command, in this order."""
     if not name:
         return []
     if "/" in name:
-        return [name]
-    path = environment.get("PATH", os.defpath)
-    return [os.path.join(directory or ".", name) for directory in path.split(":")]
+        return [os.fsencode(name)]
+    paths = (text[5:] for text in environment if text.startswith(b"PATH="))
+    path = next(paths, os.fsencode(os.defpath))
+    return [os.path.join(part or b".", os.fsencode(name)) for part in path.split(b":")]

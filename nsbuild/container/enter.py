@@ -32,7 +32,8 @@ NAMESPACES = (
 def enter(setup: Setup) -> NoReturn:
     """Enter the namespaces and fork init as a child of *our* parent; exits 0, or 1 on an error."""
     try:
-        _user_namespace(setup.requests, setup.events)
+        if setup.own_users:
+            _user_namespace(setup.requests, setup.events)
         _other_namespaces(setup.root.network == "host")
         fuse = _open_fuse()
         if ns.fork_as_sibling() == 0:

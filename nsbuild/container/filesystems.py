@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
-from nsbuild.container.inside import INERT, Rootfs
+from nsbuild.container.inside import INERT, Rootfs, attach_on_host
 from nsbuild.container.operations import Operation
 from nsbuild.kernel.mount import (
     AT_EMPTY_PATH,
@@ -79,9 +79,11 @@ class MountProc(Mount):
 
     def act(self) -> None:
         super().act()
+        self._keep(self.root.open("/proc"))
+
+    def _keep(self, fd: int) -> None:
         # The kernel takes only a mount that is attached as the source of a clone, and the clone
         # must be taken before the masks come on top.
-        fd = self.root.open("/proc")
         try:
             self.root.proc_fd = open_tree(fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH)
         finally:
@@ -96,6 +98,25 @@ class MountProc(Mount):
                 "--security-opt unmask=ALL or --privileged"
             )
         return super().hint(error)
+
+
+class MountProcAside(MountProc):
+    """The same for us alone, where the root is to have no /proc: it goes with the old root."""
+
+    __slots__ = ()
+
+    def describe(self) -> str:
+        return "mount proc where the command does not see it"
+
+    def act(self) -> None:
+        staging = self.root.staging_fd
+        os.mkdir("proc", 0o755, dir_fd=staging)
+        tree = new_mount(self.fstype, self.options, self.attributes)
+        try:
+            attach_on_host(tree, "proc", staging)
+        finally:
+            os.close(tree)
+        self._keep(os.open("proc", os.O_PATH | os.O_CLOEXEC, dir_fd=staging))
 
 
 class MountDevpts(Mount):

@@ -14,15 +14,23 @@ import socket
 
 import prctl
 
+from nsbuild.container.chrootfs import plan_in_place
 from nsbuild.container.command import Inheritance
 from nsbuild.container.cpu import CpuClaim
+from nsbuild.container.handover import Handover
 from nsbuild.container.launch import Prepared, supervise
 from nsbuild.container.nesting import refuse_nesting
 from nsbuild.container.rootfs import created_mountpoints, plan_root
 from nsbuild.container.spec import ContainerSpec
-from nsbuild.container.terminal import RawTerminal, Relay, copy_size
+from nsbuild.container.terminal import (
+    RawTerminal,
+    Relay,
+    copy_size,
+    foreground_group,
+    give_terminal,
+)
 from nsbuild.container.userns import plan_id_maps
-from nsbuild.errors import EXIT_OURS, warn
+from nsbuild.errors import EXIT_OURS, NsbuildError, report, warn
 from nsbuild.kernel.seccomp import Program
 from nsbuild.seccomp import compiled
 from nsbuild.supervisor.initpriority import InitPriority
@@ -48,23 +56,23 @@ def run_container(spec: ContainerSpec) -> int:
     _have_standard_files()
     refuse_nesting()
     claim = CpuClaim(spec.scheduling.cpu)
-    maps = plan_id_maps()
-    plan = plan_root(spec.root)
+    maps = plan_id_maps() if spec.own_users else None
+    plan = plan_in_place(spec.root) if spec.root.in_place else plan_root(spec.root)
     program = Program(compiled(spec.profile))
     if spec.debug:
-        steps = [maps.describe(), *(operation.describe() for operation in plan)]
+        steps = [*([maps.describe()] if maps else []), *(step.describe() for step in plan)]
         for line in (f"run on CPU {claim.cpu}", *steps, f"run {' '.join(spec.command.argv)}"):
             warn(line)
         if spec.state is not None:
             warn(spec.state.describe())
-    if maps.warning:
+    if maps and maps.warning:
         warn(maps.warning)
     if spec.state is not None:
         spec.state.claim()
-    prepared = Prepared(
-        spec, plan, maps, program, Trace(spec.trace), claim.cpu, _inheritance(), InitPriority()
-    )
-    left_over = created_mountpoints(spec.root)
+    trace = Trace(spec.trace)
+    shared = InitPriority(), Handover()
+    prepared = Prepared(spec, plan, maps, program, trace, claim.cpu, _inheritance(), *shared)
+    left_over = [] if spec.root.in_place else created_mountpoints(spec.root)
     if spec.state is not None and spec.state.made:
         left_over.append(spec.state.path)
     try:
@@ -79,8 +87,11 @@ def _have_standard_files() -> None:
 
     A socket of ours would get its number otherwise, and lose it to the command's stdin.
     """
-    while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)
+    try:
+        while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
+            os.set_inheritable(fd, True)
+    except OSError as error:
+        raise NsbuildError.from_os("cannot open /dev/null", error) from error
     os.close(fd)
 
 
@@ -108,12 +119,23 @@ def _remove_empty(path: str) -> None:
         return
 
 
+def _die_by(number: int) -> None:
+    """End as the command did, by a signal, for a caller who would have been its parent."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    os.kill(os.getpid(), number)
+
+
 class Front:
     """The supervisor's parent for the time of one container."""
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
         self._tty = prepared.spec.command.tty
+        self._contract = prepared.spec.command.contract
         self._supervisor = 0
         self._status: int | None = None
         self._link, self._inner = socket.socketpair()
@@ -133,14 +155,24 @@ class Front:
         if terminal is not None and terminal_inner is not None:
             terminal_inner.close()
             self._relay(terminal)
+        group = foreground_group() if self._contract else None
         while not self._reap():
             self._forward_next()
+        if group is not None:
+            # A shell with job control hands the terminal back to a group that it cannot name, since
+            # its caller's has no number in its PID namespace.
+            give_terminal(group)
         return self._exit_code()
 
     def _forward_next(self) -> None:
         info = signal.sigwaitinfo({*FORWARDED, signal.SIGCHLD})
-        if info.si_signo in FORWARDED and info.si_code != SI_KERNEL:
+        if info.si_signo in FORWARDED and not self._has_reached_command(info.si_code):
             self._forward(info.si_signo)
+
+    def _has_reached_command(self, code: int) -> bool:
+        """Whether a signal with the si_code `code` went to the command as well."""
+        # While the container is made, all in it ignore the terminal's signals.
+        return code == SI_KERNEL and self._prepared.handover.listening
 
     def _forward(self, number: int) -> None:
         try:
@@ -195,8 +227,13 @@ class Front:
     def _exit_code(self) -> int:
         if self._status is None:
             return EXIT_OURS
+        status = self._prepared.handover.status
+        if self._contract and status is not None and os.WIFSIGNALED(status):
+            _die_by(os.WTERMSIG(status))
         code = os.waitstatus_to_exitcode(self._status)
         if code < 0:
-            warn(f"the supervisor was killed by {signal.Signals(-code).name}; so is the container")
+            report(
+                f"the supervisor was killed by {signal.Signals(-code).name}; so is the container"
+            )
             return EXIT_OURS
         return code

@@ -3,7 +3,8 @@
 Once the filter is installed, any system call of that process might be one that waits for an answer,
 so it makes none: it writes the descriptor's number into shared memory and spins until the
 supervisor, which runs above it on the same CPU and looks every now and then, has taken the
-descriptor with pidfd_getfd(2). The same page carries the errno of an exec that failed.
+descriptor with pidfd_getfd(2). The same page carries the errno of an exec that failed, and to the
+front process what the exit code alone does not say.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from nsbuild.kernel.sharedmem import SharedWords
 
 LOOK_SECONDS = 0.0001
 
-_LISTENER, _ERRNO, _TAKEN, _EXEC_ERRNO, _EXEC_STAGE = range(5)
+_LISTENER, _ERRNO, _TAKEN, _EXEC_ERRNO, _EXEC_STAGE, _LISTENING, _STATUS = range(7)
 
 STAGE_EXEC = 1
 STAGE_WORKDIR = 2
 STAGE_IDS = 3
+STAGE_GROUPS = 4
+STAGE_GID = 5
+STAGE_UID = 6
 
 
 class Handover:
-    """Shared between the supervisor and its descendants; all fields start as 0."""
+    """Shared by the front, the supervisor and its descendants; all fields start as 0."""
 
     def __init__(self) -> None:
         self._words = SharedWords().words
@@ -71,3 +75,21 @@ class Handover:
     def exec_failure(self) -> tuple[int, int]:
         """(stage, errno) of a command that could not be started; stage 0 if it could."""
         return self._words[_EXEC_STAGE], self._words[_EXEC_ERRNO]
+
+    def listen(self) -> None:
+        """In the command's process: from now on it gets the terminal's signals by itself."""
+        self._words[_LISTENING] = 1
+
+    @property
+    def listening(self) -> bool:
+        """Whether it does."""
+        return bool(self._words[_LISTENING])
+
+    def ended(self, status: int) -> None:
+        """The command has ended with the wait status `status`."""
+        self._words[_STATUS] = status + 1
+
+    @property
+    def status(self) -> int | None:
+        """The command's wait status, None before its end."""
+        return self._words[_STATUS] - 1 if self._words[_STATUS] else None

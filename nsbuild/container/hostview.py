@@ -12,6 +12,8 @@ import stat
 import sys
 from typing import NamedTuple
 
+from nsbuild.kernel.statfs import statfs
+
 
 class MountInfo(NamedTuple):
     """One line of /proc/self/mountinfo; `options` are the mount's own, not the file system's."""
@@ -98,6 +100,13 @@ class Host:
     def check_directory(self, path: str) -> None:
         """Raise OSError unless `path` is a directory that we may enter."""
         os.close(os.open(os.path.join(path, "."), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    def file_system(self, path: str) -> int:
+        """The number of the file system that `path` is on (statfs(2)), 0 where there is none."""
+        try:
+            return statfs(os.fsencode(path))[0]
+        except OSError:
+            return 0
 
     def is_read_only(self, path: str) -> bool:
         """Whether `path` lies on a read-only mount."""

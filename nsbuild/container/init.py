@@ -22,6 +22,7 @@ from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import CommandSpec, RootSpec
 from nsbuild.container.terminal import copy_size
 from nsbuild.container.users import User, find_user
+from nsbuild.container.userspec import Found
 from nsbuild.determinism.names import FIRST_PID, PID_LIMIT, next_free
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.fuse import mount_fuse_file
@@ -62,6 +63,9 @@ DEFERRED_SIGNALS = (
 )
 """Signals of the terminal reach the whole foreground group: they are the command's, not ours."""
 
+NO_FUSE = "no /dev/fuse here"
+FUSE_HINT = "as root: modprobe fuse; chmod 0666 /dev/fuse"
+
 NUMBERS = range(FIRST_PID, PID_LIMIT)
 """What is handed out as process numbers."""
 
@@ -82,6 +86,7 @@ class Setup(NamedTuple):
     fuse: dict[str, int]
     handover: Handover
     priority: InitPriority
+    own_users: bool
 
 
 def run_init(setup: Setup) -> NoReturn:
@@ -89,13 +94,13 @@ def run_init(setup: Setup) -> NoReturn:
     try:
         _protect()
         send_event(setup.events, EVENT_INIT)
-        user, slave = _build(setup)
-        _disguise()
+        ids, slave = _build(setup)
+        _disguise(setup.plan.proc_fd)
         command = os.fork()
         if command == 0:
             run_command(
                 setup.command,
-                user,
+                ids,
                 setup.program,
                 setup.fifo,
                 setup.inheritance,
@@ -123,7 +128,7 @@ def _protect() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _build(setup: Setup) -> tuple[User, int | None]:
+def _build(setup: Setup) -> tuple[User | Found, int | None]:
     """Names, network, file system, devices, terminal; tells the supervisor when all stands."""
     identity = setup.root.identity
     socket.sethostname(identity.hostname)
@@ -132,49 +137,59 @@ def _build(setup: Setup) -> tuple[User, int | None]:
         link_up("lo")
     for operation in setup.plan:
         operation.do()
-    _serve_devices(setup)
-    user = find_user(setup.command.user)
+    served = _serve_devices(setup)
+    contract = setup.command.contract
+    user = contract.find_ids() if contract else find_user(setup.command.user)
     slave = None
     if setup.terminal is not None:
         master, slave = open_pty("/dev/pts/ptmx")
-        os.fchown(slave, user.uid, -1)
+        os.fchown(slave, user.uid or 0, -1)
         if os.isatty(0):
             copy_size(0, slave)
         socket.send_fds(setup.terminal, [b"T"], [master])
         os.close(master)
     # Handed over now: whoever is not dumpable, as we are about to be, keeps them to itself.
-    names = ("pid", *JOINED)
-    namespaces = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
-    send_event(setup.events, EVENT_READY, [setup.plan.proc_fd, *namespaces, *setup.fuse.values()])
-    for fd in namespaces:
-        os.close(fd)
-    for fd in setup.fuse.values():
+    proc = setup.plan.proc_fd
+    flags = os.O_RDONLY | os.O_CLOEXEC
+    namespaces = [os.open(f"self/ns/{name}", flags, dir_fd=proc) for name in ("pid", *JOINED)]
+    names = " ".join(served).encode()
+    fuse = [setup.fuse[name] for name in served]
+    send_event(setup.events, EVENT_READY + names, [proc, *namespaces, *fuse])
+    for fd in (*namespaces, *setup.fuse.values()):
         os.close(fd)
     return user, slave
 
 
-def _serve_devices(setup: Setup) -> None:
-    """Mount the files that the supervisor serves; without FUSE they do not exist at all.
+def _serve_devices(setup: Setup) -> list[str]:
+    """Mount the files that the supervisor serves, and say which; without FUSE they do not exist.
 
     A device that is missing makes a program fail; one that is empty, or the host's, makes it go on
-    with something that is not random or not repeatable.
+    with something that is not random or not repeatable. In a root that is used in place only what
+    is there is served, and nothing of it can be taken away.
     """
+    mounted = []
     for name, served in SERVED.items():
+        if setup.root.in_place and not os.path.exists(served.path):
+            continue
         try:
             if name in setup.fuse:
                 mount_fuse_file(setup.fuse[name], served.path, served.mode)
+                mounted.append(name)
+            elif setup.root.in_place:
+                raise NsbuildError(f"cannot serve {served.path}: {NO_FUSE}", FUSE_HINT)
             elif served.path.startswith("/dev/"):
                 os.unlink(served.path)
         except OSError as error:
             raise NsbuildError.from_os(f"cannot serve {served.path}", error) from error
+    return mounted
 
 
-def _disguise() -> None:
+def _disguise(proc_fd: int) -> None:
     """Show nothing of the host in our own /proc files, and let nobody inside trace us."""
     import prctl
 
     prctl.set_name("init")
-    overwrite_arguments(b"init")
+    overwrite_arguments(b"init", proc_fd)
     # Our address space belongs to the host's user namespace, so without this flag not even the
     # container's root may ptrace us or read our environment.
     prctl.set_dumpable(0)
@@ -187,6 +202,7 @@ class Init:
         self._requests = setup.requests
         self._priority = setup.priority
         self._last_pid_fd = setup.plan.ns_last_pid_fd
+        self._proc_fd = setup.plan.proc_fd
         self._command = command
         self._status: int | None = None
 
@@ -243,13 +259,14 @@ class Init:
             os._exit(1)
         what, value = REQUEST.unpack(message)
         if what in (OPEN_MEM, OPEN_AUXV):
-            self._open(f"/proc/{value}/{'mem' if what == OPEN_MEM else 'auxv'}", what)
+            self._open(f"{value}/{'mem' if what == OPEN_MEM else 'auxv'}", what)
         else:
             self._requests.send(self._answer(what, value))
 
     def _open(self, path: str, what: bytes) -> None:
         try:
-            fd = os.open(path, os.O_RDWR if what == OPEN_MEM else os.O_RDONLY)
+            flags = os.O_RDWR if what == OPEN_MEM else os.O_RDONLY
+            fd = os.open(path, flags, dir_fd=self._proc_fd)
         except OSError:
             self._requests.send(NO)
             return
@@ -266,7 +283,7 @@ class Init:
         if what == EXISTS:
             return YES if exists(value) else NO
         if what == UTS_NAMES:
-            return _sysctl("hostname") + b"\0" + _sysctl("domainname")
+            return self._sysctl("hostname") + b"\0" + self._sysctl("domainname")
         if what == SIGNAL:
             try:
                 os.kill(self._command, value)
@@ -274,6 +291,9 @@ class Init:
                 return NO
             return YES
         raise OSError(errno.EPROTO, f"request {what!r}")
+
+    def _sysctl(self, name: str) -> bytes:
+        return read_small(f"sys/kernel/{name}", self._proc_fd).removesuffix(b"\n")
 
     def _reserve(self, wish: int) -> int:
         try:
@@ -293,7 +313,3 @@ def exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _sysctl(name: str) -> bytes:
-    return read_small(f"/proc/sys/kernel/{name}").removesuffix(b"\n")

@@ -2,8 +2,9 @@
 
 From then on a path means to the supervisor what it means to the guest (see supervisor.places): it
 lives in the container's mount namespace, with the host's /proc as its working directory, because
-only there are the guest's processes under the numbers that notifications carry. An ordinary user's
-supervisor must enter the user namespace first, where alone it may do that (setns(2)).
+only there are the guest's processes under the numbers that notifications carry. The supervisor of
+an ordinary user, or of a root without CAP_SYS_ADMIN, must enter the user namespace first, where
+alone it may do that (setns(2)).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def join(users: int, mounts: int) -> int:
     inode = os.fstat(users).st_ino
     try:
         proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        if os.geteuid() != 0:
+        if not prctl.cap_effective.sys_admin:
             setns(users, CLONE_NEWUSER)
             # New capabilities have made us undumpable, so that our own /proc files are root's, and
             # have cancelled the signal at our parent's death (prctl(2)).

@@ -27,13 +27,13 @@ from nsbuild.container.command import Inheritance
 from nsbuild.container.cpu import GUEST_PRIORITY, supervise_on
 from nsbuild.container.enter import enter
 from nsbuild.container.handover import STAGE_IDS, STAGE_WORKDIR, Handover
-from nsbuild.container.init import DEFERRED_SIGNALS, Setup
+from nsbuild.container.init import DEFERRED_SIGNALS, FUSE_HINT, NO_FUSE, Setup
 from nsbuild.container.join import join
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import ContainerSpec
 from nsbuild.container.userns import IdMaps, write_id_maps
 from nsbuild.determinism.clock import NSEC_PER_SEC
-from nsbuild.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_OURS, NsbuildError, warn
+from nsbuild.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_OURS, NsbuildError, report, warn
 from nsbuild.kernel.process import pidfd_getfd
 from nsbuild.kernel.seccomp import Program
 from nsbuild.supervisor.continuation import files_left, progress
@@ -52,7 +52,7 @@ from nsbuild.supervisor.initlink import (
     receive_event,
 )
 from nsbuild.supervisor.initpriority import InitPriority
-from nsbuild.supervisor.loop import SERVED, Parts, Supervisor
+from nsbuild.supervisor.loop import Parts, Supervisor
 from nsbuild.supervisor.spin import SpinGuard
 from nsbuild.supervisor.trace import Trace
 from nsbuild.supervisor.vdso import Patch
@@ -69,12 +69,13 @@ class Prepared(NamedTuple):
 
     spec: ContainerSpec
     plan: RootPlan
-    maps: IdMaps
+    maps: IdMaps | None
     program: Program
     trace: Trace
     cpu: int
     inheritance: Inheritance
     priority: InitPriority
+    handover: Handover
 
 
 class Container:
@@ -86,7 +87,7 @@ class Container:
         self._prepared = prepared
         self._front = front
         self._terminal = terminal
-        self._handover = Handover()
+        self._handover = prepared.handover
         self._init_pid = 0
 
     def run(self) -> int:
@@ -98,8 +99,10 @@ class Container:
             prepared.priority.use_fifo()
         patch = Patch.of_this_kernel()
         events, requests = self._fork(fifo)
-        self._expect(events, EVENT_MAPS, lambda e: write_id_maps(prepared.maps, e.pid))
-        requests.send(b".")
+        maps = prepared.maps
+        if maps is not None:
+            self._expect(events, EVENT_MAPS, lambda e: write_id_maps(maps, e.pid))
+            requests.send(b".")
         self._init_pid = self._expect(events, EVENT_INIT).pid
         prepared.priority.set_pid(self._init_pid)
         ready = self._expect(events, EVENT_READY)
@@ -108,14 +111,12 @@ class Container:
         # Left unread in the front's socket, it keeps the listener open should we be killed: calls
         # then wait until the container is dead, instead of failing with ENOSYS while it dies.
         socket.send_fds(self._front, [b"L"], [listener])
-        fuse = dict(zip(SERVED, ready.fds[4:], strict=False))
-        if not fuse:
-            warn(
-                "no /dev/fuse here: /dev/random and /dev/urandom do not exist inside "
-                "(as root: modprobe fuse; chmod 0666 /dev/fuse)"
-            )
+        fuse = dict(zip(ready.data[1:].decode().split(), ready.fds[4:], strict=True))
+        if not fuse and not prepared.spec.root.in_place:
+            warn(f"{NO_FUSE}: /dev/random and /dev/urandom do not exist inside ({FUSE_HINT})")
         bound = prepared.spec.scheduling.spin_bound
         pids = ready.fds[1]
+        contract = prepared.spec.command.contract
         spin = SpinGuard(os.fstat(pids).st_ino, bound, GUEST_PRIORITY) if fifo else None
         lasting = frozenset() if prepared.spec.state is None else file_systems()
         users = join(*ready.fds[2:4])
@@ -134,6 +135,7 @@ class Container:
             users,
             os.fsencode(prepared.spec.root.writable_cwd or ""),
             prepared.spec.root.network == "host",
+            (0, 1, 2, *(contract.caller.open if contract else ())),
             lasting,
         )
         supervisor = Supervisor(prepared.spec.rules, parts, prepared.trace)
@@ -191,6 +193,7 @@ class Container:
             fuse={},
             handover=self._handover,
             priority=prepared.priority,
+            own_users=prepared.spec.own_users,
         )
         if os.fork() == 0:
             events.close()
@@ -244,12 +247,15 @@ class Container:
         stage, _ = self._handover.exec_failure
         if stage:
             raise self._command_error()
+        self._handover.ended(status)
         code = os.waitstatus_to_exitcode(status)
         return 128 - code if code < 0 else code
 
     def _command_error(self) -> NsbuildError:
         stage, number = self._handover.exec_failure
         command = self._prepared.spec.command
+        if command.contract is not None:
+            return command.contract.error(stage, number, command.argv)
         reason = os.strerror(number)
         if stage == STAGE_WORKDIR:
             return NsbuildError(f"cannot enter working directory {command.workdir}: {reason}")
@@ -291,7 +297,7 @@ def supervise(prepared: Prepared, front: socket.socket, terminal: socket.socket 
     try:
         code = container.run()
     except NsbuildError as error:
-        warn(str(error))
+        report(str(error))
         code = error.code
     except BaseException:  # noqa: BLE001 - a bug of ours must not run on in the front's code
         # Not by the traceback module: in the container's file system there is none to import.

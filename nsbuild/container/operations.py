@@ -98,6 +98,37 @@ class Stage(Operation):
             os.mkdir(name, 0o755, dir_fd=tree)
 
 
+class CloneRoot(Operation):
+    """Take the host's directory `source`, with the mounts below it, as it is before any of ours.
+
+    `source` may be relative to the caller's working directory.
+    """
+
+    __slots__ = ("source",)
+
+    def __init__(self, root: Rootfs, source: str) -> None:
+        super().__init__(root)
+        self.source = source
+
+    def describe(self) -> str:
+        return f"take {self.source} as the root"
+
+    def act(self) -> None:
+        self.root.root_fd = open_tree(AT_FDCWD, self.source, OPEN_TREE_CLONE | AT_RECURSIVE)
+
+
+class AttachRoot(Operation):
+    """Mount the root that was taken in the staging directory, so that it can be entered."""
+
+    __slots__ = ()
+
+    def describe(self) -> str:
+        return "mount the root in the staging directory"
+
+    def act(self) -> None:
+        attach_on_host(self.root.root_fd, "root", self.root.staging_fd)
+
+
 class BindRoot(Operation):
     """Make the host's directory `source` the root, with the mounts below it."""
 

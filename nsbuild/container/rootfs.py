@@ -101,13 +101,16 @@ def plan_root(spec: RootSpec, host: Host | None = None) -> RootPlan:
     target = _target(spec, host)
     missing = _missing(spec, target, host)
     steps.append(MakePrivate(plan.root))
-    steps.append(Stage(plan.root, _staging_place(spec, target, host)))
+    steps.append(Stage(plan.root, staging_place(_used(spec, target, host), host)))
     if target == "/":
         steps.extend(_host_root(plan.root, spec, host))
     else:
         steps.append(BindRoot(plan.root, target, spec.read_only))
         steps.extend(MakeDirectory(plan.root, path) for path in missing)
-    steps.extend(_proc(plan.root, spec, host))
+    steps.append(MountProc(plan.root))
+    steps.append(KeepLastPid(plan.root))
+    steps.append(cover_proc(plan.root, spec, host))
+    steps.append(constant_sys(plan.root))
     steps.extend(_dev(plan.root, host))
     steps.extend(_scratch(plan.root, target, host))
     steps.extend(_files(plan.root, spec, target, host))
@@ -162,16 +165,21 @@ def _missing(spec: RootSpec, target: str, host: Host) -> list[str]:
     return missing
 
 
-def _staging_place(spec: RootSpec, target: str, host: Host) -> str:
-    """A host directory that may be hidden while the root is built, because nothing comes from it.
-
-    A new directory would outlive a kill.
-    """
+def _used(spec: RootSpec, target: str, host: Host) -> list[str]:
+    """The host paths that the plan takes something from."""
     used = [target, "/dev", host.real("/etc/resolv.conf"), *host.own_places()]
     used.extend(host.real(volume.source) for volume in spec.volumes)
     if target == "/":
         used.extend(f"/{name}" for name in host.directories("/") if f"/{name}" not in FRESH)
         used.append(spec.writable_cwd or "/")
+    return used
+
+
+def staging_place(used: list[str], host: Host) -> str:
+    """A host directory that may be hidden while the root is built: nothing of `used` lies in it.
+
+    A new directory would outlive a kill.
+    """
     for place in _STAGING_PLACES:
         inside = any(path == place or path.startswith(f"{place}/") for path in used)
         if not inside and host.kind(place) == "directory":
@@ -194,16 +202,19 @@ def _host_root(root: Rootfs, spec: RootSpec, host: Host) -> Iterator[Operation]:
         yield FreezeRoot(root, ("/", *overlays))
 
 
-def _proc(root: Rootfs, spec: RootSpec, host: Host) -> Iterator[Operation]:
-    yield MountProc(root)
-    yield KeepLastPid(root)
+def cover_proc(root: Rootfs, spec: RootSpec, host: Host) -> Operation:
+    """Puts the constant files over those of the container's /proc that differ."""
     baseline = spec.cpu_model == cpumodel.BASELINE
     processor = cpumodel.CPUINFO if baseline else host.cpuinfo()
     files = {**kernel_files(), **machine_files(spec.identity, spec.boot_time, processor)}
     directories = {**DIRECTORIES, "sys": sysctl_directory(spec.identity)}
     live = (*NAMES_OF_UTS, "net") if spec.network == "host" else NAMES_OF_UTS
-    yield CoverProc(root, files, directories, KEPT, tuple(f"sys/{name}" for name in live))
-    yield ConstantSys(root, sys_directory(), LINKS)
+    return CoverProc(root, files, directories, KEPT, tuple(f"sys/{name}" for name in live))
+
+
+def constant_sys(root: Rootfs) -> Operation:
+    """The /sys that is the same everywhere."""
+    return ConstantSys(root, sys_directory(), LINKS)
 
 
 def _dev(root: Rootfs, host: Host) -> Iterator[Operation]:

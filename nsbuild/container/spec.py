@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from nsbuild.container.contract import Contract
 from nsbuild.supervisor.loop import Rules
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class RootSpec(NamedTuple):
     `target` is the absolute host path of the root directory; "/" means the host's own root,
     read-only under a throw-away overlay, with `writable_cwd` bind-mounted writable. `boot_time` is
     what /proc/stat says as btime, in seconds since 1970; `cpu_model` one of `cpumodel.MODELS`.
+    With `in_place` the root is the target as it stands, "/" too, as chroot(1) has it: nothing is
+    made in it, and nothing hidden but what differs on every run. `target` may then be relative.
     """
 
     target: str
@@ -58,12 +61,14 @@ class RootSpec(NamedTuple):
     identity: Identity = Identity()
     boot_time: int = 1450797978
     cpu_model: str = "host"
+    in_place: bool = False
 
 
 class CommandSpec(NamedTuple):
     """What runs: `user` is USER[:GROUP] in the container's own names, or None for root.
 
-    `environment` is complete but for what depends on the user; `workdir` is a path inside.
+    `environment` is complete but for what depends on the user; `workdir` is a path inside. With a
+    `contract`, that says who it is and what is in its environment.
     """
 
     argv: tuple[str, ...]
@@ -72,6 +77,7 @@ class CommandSpec(NamedTuple):
     user: str | None = None
     interactive: bool = False
     tty: bool = False
+    contract: Contract | None = None
 
 
 class SchedulingSpec(NamedTuple):
@@ -96,6 +102,8 @@ class ContainerSpec(NamedTuple):
     scheduling: SchedulingSpec = SchedulingSpec()
     rules: Rules = Rules()
     profile: str = "default"
+    own_users: bool = True
+    """Whether to make a user namespace; without one, root inside has the caller's rights."""
     trace: str | None = None
     debug: bool = False
     state: State | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import signal
 import termios
 import tty
 from collections.abc import Callable
@@ -30,6 +31,36 @@ def copy_size(source: int, target: int) -> None:
     """Give terminal `target` the window size of terminal `source`."""
     size = fcntl.ioctl(source, termios.TIOCGWINSZ, bytes(_WINSIZE))
     fcntl.ioctl(target, termios.TIOCSWINSZ, size)
+
+
+def foreground_group() -> int | None:
+    """The process group that our controlling terminal listens to, None without one."""
+    try:
+        fd = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.tcgetpgrp(fd)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def give_terminal(group: int) -> None:
+    """Let our controlling terminal listen to process group `group`, if there still is one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+    try:
+        fd = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            if os.tcgetpgrp(fd) != group:
+                os.tcsetpgrp(fd, group)
+        finally:
+            os.close(fd)
+    except OSError:
+        return
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class RawTerminal:

@@ -27,7 +27,7 @@ def find_user(wanted: str | None) -> User:
     A number need not be in passwd. Raises NsbuildError for a name that is not.
     """
     name, _, group = (wanted or "0").partition(":")
-    entry = _entry("/etc/passwd", name, 7)
+    entry = named("/etc/passwd", name, 7) or numbered("/etc/passwd", name, 7)
     if entry is not None:
         uid, gid = int(entry[2]), int(entry[3])
         user = User(uid, gid, (), entry[0], entry[5] or "/", entry[6] or "/bin/sh")
@@ -40,11 +40,11 @@ def find_user(wanted: str | None) -> User:
         )
     if group:
         return user._replace(gid=_group(group))
-    return user._replace(groups=_memberships(user.name))
+    return user._replace(groups=memberships(user.name))
 
 
 def _group(wanted: str) -> int:
-    entry = _entry("/etc/group", wanted, 4)
+    entry = named("/etc/group", wanted, 4) or numbered("/etc/group", wanted, 4)
     if entry is not None:
         return int(entry[2])
     if wanted.isdigit():
@@ -68,13 +68,16 @@ def _lines(path: str, fields: int) -> list[list[str]]:
     ]
 
 
-def _entry(path: str, wanted: str, fields: int) -> list[str] | None:
-    """The line of `wanted`: by name first, then by number, as the C library's users do it."""
-    lines = _lines(path, fields)
-    by_name = (line for line in lines if line[0] == wanted)
-    by_number = (line for line in lines if line[2] == wanted)
-    return next(by_name, None) or next(by_number, None)
+def named(path: str, name: str, fields: int) -> list[str] | None:
+    """The line of passwd(5) or group(5), which have 7 and 4 fields, that begins with `name`."""
+    return next((line for line in _lines(path, fields) if line[0] == name), None)
 
 
-def _memberships(name: str) -> tuple[int, ...]:
+def numbered(path: str, number: str, fields: int) -> list[str] | None:
+    """The line whose id is `number`."""
+    return next((line for line in _lines(path, fields) if line[2] == number), None)
+
+
+def memberships(name: str) -> tuple[int, ...]:
+    """The groups that list `name` among their members."""
     return tuple(int(line[2]) for line in _lines("/etc/group", 4) if name in line[3].split(","))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .libc import c_int, libc, syscall
 from .x86_64 import NR
@@ -87,24 +87,58 @@ _ARG_START, _ARG_END = 47, 48
 """Fields of /proc/PID/stat, counted from 0 (proc_pid_stat(5) counts from 1)."""
 
 
-def overwrite_arguments(title: bytes) -> None:
+def overwrite_arguments(title: bytes, proc_fd: int) -> None:
     """Make /proc/self/cmdline say `title` and nothing else, whatever we were started with.
 
+    `proc_fd` is a descriptor of a /proc in which we are.
     A last byte that is not NUL makes the kernel take the area for a setproctitle(3) and show it up
     to its first NUL. Short arguments cut the title short.
     """
-    before, _, after = read_small("/proc/self/stat").rpartition(b")")
+    before, _, after = read_small("self/stat", proc_fd).rpartition(b")")
     fields = [before, b")", *after.split()]
     start, end = int(fields[_ARG_START]), int(fields[_ARG_END])
     size = end - start
     if size < 2:
         return
     text = title[: size - 2] + b"\0"
-    fd = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
+    fd = os.open("self/mem", os.O_RDWR | os.O_CLOEXEC, dir_fd=proc_fd)
     try:
         os.pwrite(fd, text.ljust(size, b"."), start)
     finally:
         os.close(fd)
+
+
+_execve = libc.execve
+_execve.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p]
+_execve.restype = c_int
+
+
+class Image:
+    """Arguments and environment of a program to be, laid out for execve(2) before it is needed.
+
+    Unlike os.execve it takes an environment of any strings.
+    """
+
+    def __init__(self, argv: Sequence[str], environment: Sequence[bytes]) -> None:
+        words = list(map(os.fsencode, argv))
+        self._argv = _strings(words)
+        self._rest = words[1:]
+        self._environment = _strings(environment)
+
+    def execute(self, path: bytes) -> int:
+        """Become the program `path`; returns the errno of the failure."""
+        _execve(path, self._argv, self._environment)
+        return ctypes.get_errno()
+
+    def execute_script(self, path: bytes) -> int:
+        """Become a shell that reads `path`, as execvp(3) does with a file of unknown format."""
+        argv = _strings([b"/bin/sh", path, *self._rest])
+        _execve(b"/bin/sh", argv, self._environment)
+        return ctypes.get_errno()
+
+
+def _strings(strings: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
+    return (ctypes.c_char_p * (len(strings) + 1))(*strings, None)
 
 
 def close_on_exec_from(first: int) -> None:

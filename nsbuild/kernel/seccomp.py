@@ -42,6 +42,20 @@ NOTIF_ADDFD = struct.Struct("=QIIII")
 NOTIF_ID = struct.Struct("=Q")
 
 
+PR_NSBUILD = 0x6E736275
+"""A prctl(2) of no kernel's (EINVAL), which every filter of ours answers with NSBUILD_ERRNO."""
+NSBUILD_ERRNO = errno.EALREADY
+
+
+def under_nsbuild() -> bool:
+    """Whether a filter of ours is above the calling process."""
+    try:
+        syscall(NR["prctl"], PR_NSBUILD)
+    except OSError as error:
+        return error.errno == NSBUILD_ERRNO
+    return False
+
+
 class SockFprog(ctypes.Structure):
     """struct sock_fprog of linux/filter.h."""
 

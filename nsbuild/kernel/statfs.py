@@ -7,6 +7,9 @@ import ctypes
 from .files import STATFS
 from .libc import c_char_p, c_int, c_void_p, check, libc
 
+PROC_SUPER_MAGIC = 0x9FA0
+SYSFS_MAGIC = 0x62656572
+
 _BUFFER = ctypes.create_string_buffer(STATFS.size)
 _ADDRESS = ctypes.addressof(_BUFFER)
 _statfs = libc.statfs

@@ -20,7 +20,13 @@ _DIGEST = 32
 _LARGEST = _DIGEST + bpf.BPF_MAXINSNS * bpf.SOCK_FILTER.size
 _HERE = os.path.dirname(os.path.abspath(__file__))
 # In a checkout the version stays while the compiler changes.
-_COMPILER = ("compile.py", "profile.py", "../kernel/bpf.py", "../kernel/libseccomp.py")
+_COMPILER = (
+    "compile.py",
+    "profile.py",
+    "../kernel/bpf.py",
+    "../kernel/libseccomp.py",
+    "../kernel/seccomp.py",
+)
 
 
 def key(text: bytes) -> str:

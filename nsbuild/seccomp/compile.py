@@ -23,6 +23,8 @@ from typing import NamedTuple
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel import bpf
 from nsbuild.kernel.libseccomp import NEWER_SYSCALLS_X86_64
+from nsbuild.kernel.seccomp import NSBUILD_ERRNO, PR_NSBUILD
+from nsbuild.kernel.x86_64 import NR
 from nsbuild.seccomp.profile import Condition, Profile, Rule, closest
 
 try:
@@ -163,7 +165,8 @@ def _prologue() -> bytes:
 
     i386 calls are notified, whatever they are, so that the supervisor can say why the program
     is refused. x32 calls do not exist. -1 is what a tracer makes of a call that it skips: no
-    call happens, and the tracer's result must not be overwritten.
+    call happens, and the tracer's result must not be overwritten. One prctl, which no kernel has,
+    tells who asks that we are here.
     """
     return b"".join(
         (
@@ -177,6 +180,11 @@ def _prologue() -> bytes:
             bpf.instruction(bpf.BPF_JMP_JEQ_K, 0xFFFFFFFF, jt=1),
             bpf.instruction(bpf.BPF_RET_K, _ENOSYS),
             bpf.instruction(bpf.BPF_RET_K, bpf.SECCOMP_RET_ALLOW),
+            bpf.instruction(bpf.BPF_JMP_JEQ_K, NR["prctl"], jf=4),
+            bpf.instruction(bpf.BPF_LD_W_ABS, bpf.SECCOMP_DATA_ARGS),
+            bpf.instruction(bpf.BPF_JMP_JEQ_K, PR_NSBUILD, jf=1),
+            bpf.instruction(bpf.BPF_RET_K, bpf.SECCOMP_RET_ERRNO | NSBUILD_ERRNO),
+            bpf.instruction(bpf.BPF_LD_W_ABS, bpf.SECCOMP_DATA_NR),
         )
     )
 

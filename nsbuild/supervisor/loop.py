@@ -19,7 +19,7 @@ from nsbuild.determinism.clock import Clock, GlobalClock, Rates
 from nsbuild.determinism.continuation import Earlier
 from nsbuild.determinism.entropy import Stream, root_seed
 from nsbuild.determinism.names import ROOT, ROOT_PID
-from nsbuild.errors import NsbuildError, warn
+from nsbuild.errors import NsbuildError, report
 from nsbuild.kernel.process import read_small
 from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
 
@@ -104,7 +104,9 @@ class Parts(NamedTuple):
     """The mount point that counts as the working directory; empty for none."""
     network: bool
     """Whether the container has the host's network, and so peers who take their time."""
-    lasting: frozenset[bytes]
+    inherited: tuple[int, ...] = (0, 1, 2)
+    """Descriptors of ours that the command has from the caller."""
+    lasting: frozenset[bytes] = frozenset()
     """The file systems that are there without the container; empty where nobody needs to know."""
 
 
@@ -248,7 +250,7 @@ class Supervisor:
 
     def _make_idle(self) -> IdleProcess:
         parts = self.parts
-        outside = Outside(parts.proc_fd, inherited_from((0, 1, 2)), parts.network)
+        outside = Outside(parts.proc_fd, inherited_from(parts.inherited), parts.network)
         priority = parts.spin.priority - 1 if parts.spin else 0
         return IdleProcess(parts.proc_fd, parts.pids, outside, priority)
 
@@ -472,7 +474,7 @@ class Supervisor:
             signal.pidfd_send_signal(process.pidfd, signal.SIGKILL if again else signal.SIGSYS)
             if not again:
                 self.refused.add(process)
-                warn(f"killed {program} (process {process.vpid}): {why}")
+                report(f"killed {program} (process {process.vpid}): {why}")
         call.fail(errno.ENOSYS)
 
     def _init_event(self) -> None:

@@ -175,9 +175,8 @@ def _watch(namespace: int, requests: socket.socket) -> None:
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     for _ in messages(requests):
-        text = " ".join(
-            f"{task.ticks} {task.tid} {int(task.ready)}" for task in _tasks(namespace)[:_MOST_TASKS]
-        )
+        tasks = _tasks(namespace)[:_MOST_TASKS]
+        text = " ".join(f"{task.ticks} {task.tid} {int(task.ready)}" for task in tasks)
         reply(requests, text.encode() or b" ")
     _let_die(namespace)
 

@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nsbuild.cli import values
+from nsbuild.cli.rules import Options
+from nsbuild.cli.settings import Settings
 from nsbuild.container.state import NAME, State
 from nsbuild.determinism.continuation import Left, Root
 from nsbuild.determinism.files import Key
@@ -183,33 +185,37 @@ def test_epoch_and_seed_are_the_states(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "etc/nsbuild").mkdir(parents=True)
     (tmp_path / "etc/nsbuild/epoch").write_text("4\n")
     target = str(tmp_path)
-    assert values.choose_epoch(None, target, state) == 1_450_797_978
-    assert values.choose_epoch("2015-12-22T15:26:18Z", target, state) == 1_450_797_978
-    assert values.choose_seed(None, state) == values.choose_seed("7", state) == 7
+    epoch, seed = "2015-12-22T15:26:18Z", "7"
+    assert values.choose_epoch("--epoch", None, target, state) == 1_450_797_978
+    assert values.choose_epoch("--epoch", epoch, target, state) == 1_450_797_978
+    assert values.choose_seed("--seed", None, state) == 7
+    assert values.choose_seed("--seed", seed, state) == 7
     with pytest.raises(NsbuildError, match="has the epoch 1450797978, but --epoch says 5"):
-        values.choose_epoch("5", target, state)
+        values.choose_epoch("--epoch", "5", target, state)
+    with pytest.raises(NsbuildError, match="has the seed 7, but --seed says 0"):
+        values.choose_seed("--seed", "0", state)
     for name in ("SOURCE_DATE_EPOCH", "NSBUILD_EPOCH"):
         monkeypatch.setenv(name, "6")
+        asked, origin = Settings({})["epoch"]
         with pytest.raises(NsbuildError, match=f"but {name} says 6"):
-            values.choose_epoch(None, target, state)
-    with pytest.raises(NsbuildError, match="has the seed 7, but --seed says 0"):
-        values.choose_seed("0", state)
+            values.choose_epoch(origin, asked, target, state)
 
 
 def test_a_new_state_takes_what_it_is_given(tmp_path: Path) -> None:
     state = loaded(tmp_path)
-    assert values.choose_epoch("5", str(tmp_path), state) == 5
-    assert values.choose_seed("3", state) == 3
-    assert values.choose_seed(None, state) == values.choose_seed(None) == 0
+    assert values.choose_epoch("--epoch", "5", str(tmp_path), state) == 5
+    assert values.choose_seed("--seed", "3", state) == 3
+    assert values.choose_seed("--seed", None, state) == 0
+    assert values.choose_seed("--seed", None) == 0
 
 
 def test_where_the_state_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NSBUILD_STATE", raising=False)
-    assert values.open_state(None) is None
+    assert Options(Settings({}), "/").state is None
     monkeypatch.setenv("NSBUILD_STATE", str(tmp_path / "a"))
     monkeypatch.chdir(tmp_path)
     for asked, name in ((None, "a"), ("b", "b")):
-        state = values.open_state(asked)
+        state = Options(Settings({"state": asked}), "/").state
         assert state is not None
         assert state.path == str(tmp_path / name)
-    assert values.open_state("") is None
+    assert Options(Settings({"state": ""}), "/").state is None

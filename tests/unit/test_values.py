@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nsbuild.cli import values
 from nsbuild.container.spec import Tmpfs, Volume
-from nsbuild.determinism.clock import DEFAULT_EPOCH, NSEC_PER_SEC
+from nsbuild.determinism.clock import NSEC_PER_SEC
 from nsbuild.errors import NsbuildError
 
 
@@ -77,29 +77,6 @@ def test_nonsense_is_one_line(parse: Callable[[str, str], object], text: str, sa
     assert f"--it {text!r}" in error.value.message
     assert "\n" not in str(error.value)
     assert error.value.code == 125
-
-
-def test_the_order_of_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NSBUILD_EPOCH", "SOURCE_DATE_EPOCH"):
-        monkeypatch.delenv(name, raising=False)
-    target = str(tmp_path)
-    assert values.choose_epoch(None, target) == DEFAULT_EPOCH
-    (tmp_path / "etc/nsbuild").mkdir(parents=True)
-    (tmp_path / "etc/nsbuild/epoch").write_text("4\n")
-    assert values.choose_epoch(None, target) == 4
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "3")
-    assert values.choose_epoch(None, target) == 3
-    monkeypatch.setenv("NSBUILD_EPOCH", "2")
-    assert values.choose_epoch(None, target) == 2
-    assert values.choose_epoch("1", target) == 1
-
-
-def test_a_bad_epoch_names_where_it_comes_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NSBUILD_EPOCH", "soon")
-    with pytest.raises(NsbuildError, match="NSBUILD_EPOCH 'soon'"):
-        values.choose_epoch(None, str(tmp_path))
 
 
 def test_volume(tmp_path: Path) -> None:
