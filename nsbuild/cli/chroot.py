@@ -106,7 +106,7 @@ def _supervised(
     command = CommandSpec(
         argv=argv,
         environment={},
-        workdir=os.getcwd() if "skip-chdir" in options else "/",
+        workdir=_working_directory() if "skip-chdir" in options else "/",
         interactive=True,
         contract=contract._replace(added=added),
     )
@@ -123,6 +123,13 @@ def _supervised(
             state=chosen.state,
         )
     )
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise NsbuildError.from_os("cannot find the working directory", error) from error
 
 
 def _needs_users() -> bool:
