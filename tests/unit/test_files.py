@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nsbuild.determinism.files import AS_MTIME, File, FileTable, file_number
+from nsbuild.determinism.files import AS_MTIME, File, FileTable, StandIn, file_number
 
 SECOND = 1_000_000_000
 EPOCH = 1_450_797_978 * SECOND
@@ -213,3 +213,15 @@ def test_a_copy_up_changes_only_the_birth_time() -> None:
     born = table.bear((2, 8, 1), 100, b"b", EPOCH)
     assert table.find((2, 8, 1), 100, copied_up=True) is born
     assert table.find((2, 8, 1), 200, copied_up=True) is None
+
+
+def test_a_stand_in_is_a_file_of_its_own_kind_with_its_device() -> None:
+    table = FileTable()
+    file = table.bear((9, 0, 1), 77, b"birth", 5, (1, 3))
+    assert isinstance(file, StandIn)
+    assert file.device == (1, 3)
+    assert (file.btime, file.written) == (5, 5)
+    assert table.find((9, 0, 1), 77, False) is file
+    # The extension for hot calls looks at plain files alone.
+    assert type(file) is not File
+    assert type(table.bear((9, 0, 2), 77, b"other", 5)) is File
