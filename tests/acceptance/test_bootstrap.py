@@ -77,10 +77,8 @@ def bootstrap(ns: Runner, name: str, epoch: str) -> Iterator[str]:
     return iter(outcome.lines)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(2 * TIMEOUT)
-@pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_a_root_is_bootstrapped_equally_twice(ns: Runner, name: str) -> None:
+def equal_twice(ns: Runner, name: str) -> None:
+    """The archives of two runs are the same bytes, and there are device nodes in them."""
     needs_tools(name.partition("-")[0], "tar", "apt-get")
     needs("Debian, with a mirror that apt knows and that answers", suite() and mirror())
     # Later than the mirror's Release file, or apt would refuse that.
@@ -88,3 +86,16 @@ def test_a_root_is_bootstrapped_equally_twice(ns: Runner, name: str) -> None:
     first, second = (list(bootstrap(ns, name, epoch)) for _ in range(2))
     assert first == second
     assert [line[0] for line in first[1:]] == ["c", "c"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * TIMEOUT)
+def test_debootstrap_makes_the_same_root_twice(ns: Runner) -> None:
+    equal_twice(ns, "debootstrap")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * TIMEOUT)
+@pytest.mark.parametrize("name", ["mmdebstrap", "mmdebstrap-unshare"])
+def test_mmdebstrap_makes_the_same_root_twice(root: Runner, name: str) -> None:
+    equal_twice(root, name)
