@@ -6,10 +6,11 @@ tests/acceptance/test_chroot_differential.py compares it with the machine's own 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,42 @@ def test_what_one_call_writes_the_next_one_reads_twice_the_same(box: str) -> Non
     first = build()
     next_second(time.time())
     assert build() == first
+
+
+NINE_CALLS = (
+    "mkdir /tmp/t",
+    "date > /tmp/t/a; od -An -tx1 -N4 /dev/urandom > /tmp/t/random",
+    "mktemp -p /tmp/t",
+    "mktemp -p /tmp/t",
+    "cp -p /tmp/t/a /tmp/t/copy; date >> /tmp/t/a",
+    "sh -c 'echo $$' > /tmp/t/number",
+    "od -An -tx1 -N4 /dev/urandom >> /tmp/t/random",
+    "test /tmp/t/a -nt /tmp/t/copy && touch /tmp/t/later",
+    "cd /tmp/t; ls -li --full-time; date; cat a random number",
+)
+
+
+def test_nine_calls_are_one_build(roots: Roots) -> None:
+    """With a state in common the clock goes on from call to call, twice in the same way."""
+
+    def build(program: Callable[..., list[str]], env: Mapping[str, str]) -> tuple[int, bytes]:
+        codes = 0
+        for script in NINE_CALLS:
+            seen = run(program(str(roots.box), "sh", "-c", script), env=env)
+            codes += seen.code
+        shutil.rmtree(roots.box / "tmp/t")
+        return codes, seen.stdout
+
+    first = build(ours, {"NSBUILD_STATE": str(roots.top / "first")})
+    burn_pids()
+    next_second(time.time())
+    assert build(ours, {"NSBUILD_STATE": str(roots.top / "second")}) == first
+    assert first[0] == 0
+    # Without one the clock and the random stream begin anew with each call.
+    assert build(ours, {})[0] > 0
+    bare = build(real, {})
+    next_second(time.time())
+    assert build(real, {})[1] != bare[1]
 
 
 def test_options_come_from_the_environment(box: str) -> None:
