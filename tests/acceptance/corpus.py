@@ -61,7 +61,8 @@ class Project(NamedTuple):
     `varies` is what makes bare results differ. `elsewhere` are variables of the environment of the
     second bare build, for what differs between two machines rather than two runs. `threads` marks
     programs whose threads share a clock: without SCHED_FIFO theirs need not repeat. `options` are
-    those of `nsbuild exec` that it needs.
+    those of `nsbuild exec` that it needs. `memory` marks what repeats only where no thread waits
+    for a disk, so both builds lie in memory.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Project(NamedTuple):
     elsewhere: tuple[str, ...]
     threads: bool
     options: tuple[str, ...]
+    memory: bool
 
 
 class Result(NamedTuple):
@@ -92,6 +94,7 @@ def described(script: Path) -> Project:
         tuple(head.get("Elsewhere", "").split()),
         "Threads" in head,
         tuple(head.get("Options", "").split()),
+        "Memory" in head,
     )
 
 
@@ -147,7 +150,8 @@ def build_inside(project: Project, turn: int) -> tuple[dict[str, str], float]:
 
     What was made stays in .cache until the next time, for who wants to see what differs.
     """
-    parent = MEMORY if turn == 1 and os.access(MEMORY, os.W_OK) else CACHE
+    in_memory = turn == 1 or project.memory
+    parent = MEMORY if in_memory and os.access(MEMORY, os.W_OK) else CACHE
     top = Path(tempfile.mkdtemp(prefix="nsbuild-corpus-", dir=parent))
     try:
         lay_out(project, top, CHECKOUTS[turn])
@@ -233,6 +237,8 @@ each line of it.
 
 Not among them, because they do not repeat or do not end:
 
+- threads that take their work from one queue while some of them wait for a disk: "in memory" marks
+  the project of which both builds lay in a tmpfs for that reason, under different paths;
 - what reads a clock in milliseconds after the go tool has run on files that came from a disk: it
   may have asked for the time a few times more or less (docs/threads.md);
 - gpg-agent's own choice of an S2K count: it measures for how long it hashes, and the CPU clock
@@ -251,7 +257,13 @@ def page(results: Sequence[Result]) -> str:
         bare, inside = result.seconds
         words = (
             result.project.name + (" (other machine)" if result.project.elsewhere else ""),
-            "; ".join((result.project.varies, *map("`{}`".format, result.project.options))),
+            "; ".join(
+                (
+                    result.project.varies,
+                    *map("`{}`".format, result.project.options),
+                    *["in memory"] * result.project.memory,
+                )
+            ),
             str(result.files),
             "differs" if result.bare else "EQUAL",
             "DIFFERS" if result.inside else "equal",
