@@ -14,20 +14,20 @@ import socket
 import stat
 import struct
 from collections.abc import Callable
-from typing import NoReturn
+from functools import partial
 
 import prctl
 
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.files import setns
 from nsbuild.kernel.namespaces import CLONE_NEWUSER
-from nsbuild.kernel.process import keep_only
+
+from .aide import fork_aide, messages, reply
 
 _REQUEST = struct.Struct("=i")
 """Flags of open(2); the path follows."""
 _REPLY = struct.Struct("=i")
 """0, and a descriptor with it, or an errno."""
-_LIMIT = 4096
 
 
 class Opener:
@@ -58,41 +58,33 @@ class Opener:
         return fds[0]
 
     def _start(self) -> socket.socket:
-        ours, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # An ordinary user's supervisor is in the user namespace already.
         users = -1
         if os.stat("self/ns/user").st_ino != self._users:
             users = os.open(f"{self._init}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-        child = os.fork()
-        if child == 0:
-            try:
-                _serve(inner, users)
-            finally:
-                os._exit(1)
-        inner.close()
-        if users >= 0:
-            os.close(users)
-        return ours
+        try:
+            serve = partial(_serve, users)
+            return fork_aide("nsbuild-open", serve, [users] if users >= 0 else [])
+        finally:
+            if users >= 0:
+                os.close(users)
 
 
-def _serve(requests: socket.socket, users: int) -> NoReturn:
-    # A duplicate of what the guest has open would keep it open.
-    keep_only([requests.fileno(), *([users] if users >= 0 else [])])
+def _serve(users: int, requests: socket.socket) -> None:
     if users >= 0:
         setns(users, CLONE_NEWUSER)
         os.close(users)
-    prctl.set_pdeathsig(signal.SIGKILL)
-    prctl.set_name("nsbuild-open")
-    while message := requests.recv(_LIMIT):
+        # Other credentials may have taken it back (commit_creds in kernel/cred.c).
+        prctl.set_pdeathsig(signal.SIGKILL)
+    for message in messages(requests):
         (flags,) = _REQUEST.unpack_from(message)
         try:
             fd = _open(message[_REQUEST.size :].decode(), flags)
         except OSError as error:
-            requests.send(_REPLY.pack(error.errno or errno.EIO))
+            reply(requests, _REPLY.pack(error.errno or errno.EIO))
             continue
         socket.send_fds(requests, [_REPLY.pack(0)], [fd])
         os.close(fd)
-    os._exit(0)
 
 
 def _open(path: str, flags: int) -> int:
