@@ -87,6 +87,7 @@ def _supervised(
     newroot: str, argv: tuple[str, ...], contract: Contract, options: dict[str, str]
 ) -> int:
     """The chroot in a container of its own."""
+    from nsbuild.cli import values
     from nsbuild.cli.rules import Options
     from nsbuild.container import cpumodel
     from nsbuild.container.front import run_container
@@ -106,7 +107,7 @@ def _supervised(
     command = CommandSpec(
         argv=argv,
         environment={},
-        workdir=_working_directory() if "skip-chdir" in options else "/",
+        workdir=values.working_directory() if "skip-chdir" in options else "/",
         interactive=True,
         contract=contract._replace(added=added),
     )
@@ -123,13 +124,6 @@ def _supervised(
             state=chosen.state,
         )
     )
-
-
-def _working_directory() -> str:
-    try:
-        return os.getcwd()
-    except OSError as error:
-        raise NsbuildError.from_os("cannot find the working directory", error) from error
 
 
 def _needs_users() -> bool:

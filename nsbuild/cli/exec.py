@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> int:
 def container_spec(options: argparse.Namespace) -> ContainerSpec:
     """What the options ask for; raises NsbuildError for a value that makes no sense."""
     target = os.path.realpath(options.target)
-    cwd = _working_directory() if target == "/" else "/"
+    cwd = values.working_directory("it may have been removed") if target == "/" else "/"
     given = vars(options)
     settings = Settings({name: given[name.replace("-", "_")] for name in DEFAULTS})
     chosen = Options(settings, target)
@@ -120,15 +120,6 @@ def _root(options: argparse.Namespace, target: str, cwd: str, chosen: Options) -
         boot_time=chosen.epoch,
         cpu_model=chosen.cpu_model,
     )
-
-
-def _working_directory() -> str:
-    try:
-        return os.getcwd()
-    except OSError as error:
-        raise NsbuildError.from_os(
-            "cannot find the working directory", error, "it may have been removed"
-        ) from error
 
 
 def _command(options: argparse.Namespace, cwd: str, chosen: Options) -> CommandSpec:

@@ -119,6 +119,14 @@ def _read_inside(root: str, path: str) -> str | None:
         os.close(fd)
 
 
+def working_directory(hint: str = "") -> str:
+    """Where we are; raises NsbuildError, with `hint`, if it is gone."""
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise NsbuildError.from_os("cannot find the working directory", error, hint) from error
+
+
 def duration(option: str, text: str) -> int:
     """A time span such as 1, 0.5, 20ms or 100ns; returns nanoseconds, at least 1."""
     match = _DURATION.fullmatch(text)
