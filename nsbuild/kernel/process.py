@@ -77,14 +77,23 @@ def stat_fields(task: str, dir_fd: int | None = None) -> list[bytes]:
     return read_small(f"{task}/stat", dir_fd).rpartition(b")")[2].split()
 
 
+def inner_number(text: bytes) -> int:
+    """The number of a process or thread one PID namespace further in than ours; 0 if it has none.
+
+    `text` is its /proc/PID/status, or the fdinfo of a pidfd (proc_pid_status(5), NSpid).
+    """
+    numbers = text.partition(b"NSpid:")[2].partition(b"\n")[0].split(None, 2)
+    return int(numbers[1]) if len(numbers) > 1 else 0
+
+
 def read_whole(path: bytes) -> bytes:
     """All of a /proc file that may be longer than one read (mountinfo is best read to its end)."""
     with open(path, "rb", buffering=0) as file:
         return file.readall()
 
 
-_ARG_START, _ARG_END = 47, 48
-"""Fields of /proc/PID/stat, counted from 0 (proc_pid_stat(5) counts from 1)."""
+_ARG_START, _ARG_END = 45, 46
+"""Fields of /proc/PID/stat as `stat_fields` has them: 48 and 49 of proc_pid_stat(5)."""
 
 
 def overwrite_arguments(title: bytes, proc_fd: int) -> None:
@@ -94,8 +103,7 @@ def overwrite_arguments(title: bytes, proc_fd: int) -> None:
     A last byte that is not NUL makes the kernel take the area for a setproctitle(3) and show it up
     to its first NUL. Short arguments cut the title short.
     """
-    before, _, after = read_small("self/stat", proc_fd).rpartition(b")")
-    fields = [before, b")", *after.split()]
+    fields = stat_fields("self", proc_fd)
     start, end = int(fields[_ARG_START]), int(fields[_ARG_END])
     size = end - start
     if size < 2:

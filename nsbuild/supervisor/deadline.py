@@ -10,7 +10,7 @@ import select
 import time
 from collections.abc import Callable
 
-from nsbuild.kernel.process import read_small
+from nsbuild.kernel.process import inner_number, read_small
 
 from .listener import Call
 from .memory import MemoryClosedError
@@ -120,5 +120,4 @@ def inner_tid(call: Call, process: Process) -> int:
         status = read_small(f"{call.tid}/status")
     except OSError:
         return 0
-    numbers = status.partition(b"NSpid:")[2].split(b"\n", 1)[0].split()
-    return int(numbers[1]) if len(numbers) > 1 else 0
+    return inner_number(status)

@@ -32,7 +32,7 @@ from nsbuild.kernel.files import (
     statx,
 )
 from nsbuild.kernel.namespaces import CLONE_NEWNS
-from nsbuild.kernel.process import read_small, read_whole, status_fields
+from nsbuild.kernel.process import inner_number, read_small, read_whole, status_fields
 
 from .listener import Call
 from .processes import Process
@@ -419,10 +419,10 @@ class _Self:
         call = self._call
         if not thread:
             return b"%d" % call.vpid, b"%d" % self._pid
-        for line in read_small(f"{call.tid}/status").splitlines():
-            if line.startswith(b"NSpid:"):
-                return b"%d/task/%b" % (call.vpid, line.split()[2]), b"%d" % call.tid
-        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        number = inner_number(read_small(f"{call.tid}/status"))
+        if not number:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return b"%d/task/%d" % (call.vpid, number), b"%d" % call.tid
 
 
 def _without_self(

@@ -19,7 +19,7 @@ from nsbuild.determinism.clock import Clock, cpu_steps
 from nsbuild.determinism.entropy import Stream
 from nsbuild.determinism.names import child_name
 from nsbuild.kernel.namespaces import number_in, thread_from
-from nsbuild.kernel.process import is_thread_of, read_small
+from nsbuild.kernel.process import inner_number, is_thread_of, read_small
 
 from .listener import Call
 from .memory import Memory, out_of_descriptors
@@ -208,8 +208,7 @@ class ProcessTable:
         except OSError:
             # An older kernel. That the thread is dying while we look is not to be expected.
             for name in os.listdir(f"{process.pid}/task"):
-                numbers = read_small(f"{process.pid}/task/{name}/status").partition(b"NSpid:")[2]
-                if numbers.split()[1:2] == [b"%d" % vtid]:
+                if inner_number(read_small(f"{process.pid}/task/{name}/status")) == vtid:
                     return int(name)
             return 0
         return tid if is_thread_of(process.pid, tid) else 0
@@ -362,8 +361,7 @@ def _number_by_pidfd(pidfd: int) -> int:
         return 0
     # NSpid lists the number outside, the one in the container, and those of namespaces nested in
     # it; a process that has ended meanwhile has none of them.
-    numbers = info.partition(b"NSpid:")[2].split(None, 2)
-    return int(numbers[1]) if len(numbers) > 1 else 0
+    return inner_number(info)
 
 
 def _is_there(pidfd: int) -> bool:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from nsbuild.kernel.namespaces import thread_from
-from nsbuild.kernel.process import PIDFD_THREAD, pidfd_getfd, read_small
+from nsbuild.kernel.process import PIDFD_THREAD, inner_number, pidfd_getfd, read_small
 from nsbuild.kernel.x86_64 import NR
 
 TIMEVAL = struct.Struct("=qq")
@@ -127,8 +127,7 @@ class SocketCalls:
             if name.isdigit():
                 # Other containers have such numbers as well.
                 with suppress(OSError):
-                    text = read_small(f"{directory}/{name}/status").partition(b"NSpid:")[2]
-                    same = text.split(b"\n", 1)[0].split()[1:2] == [b"%d" % number]
+                    same = inner_number(read_small(f"{directory}/{name}/status")) == number
                     if same and os.stat(f"{directory}/{name}/ns/pid").st_ino == namespace:
                         return name
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))

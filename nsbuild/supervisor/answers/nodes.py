@@ -25,7 +25,7 @@ from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW, statx
 from nsbuild.kernel.process import read_small, status_fields
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
-from nsbuild.supervisor.filetimes import FileTimes, path_of, path_of_fd
+from nsbuild.supervisor.filetimes import NSEC, FileTimes, path_of, path_of_fd
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.opener import Opener
 from nsbuild.supervisor.places import Places
@@ -169,7 +169,7 @@ class Nodes:
             process.clock.wall = call.said = now
         directory = path_of_fd(fd)
         key = (found[7], found[21], found[22])
-        born = found[13] * 1_000_000_000 + found[14]
+        born = found[13] * NSEC + found[14]
         file = times.table.bear(key, born, times.birth_name(process), now, device)
         times.dirty[file] = directory.rstrip(b"/") + b"/" + name
         if parent is not None:
