@@ -166,12 +166,17 @@ static bool answered(Hot *hot)
 		return answer_statfs(hot, args[0]);
 	case SYS_getrandom:
 		return answer_random(hot, args[0], args[1], (unsigned)args[2]);
-	/* To have a look, with a timeout of 0. */
+	/* To have a look, with a timeout of 0, and to wait without one. */
 	case SYS_poll:
-		return (int)args[2] == 0 && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+		return (int)args[2] <= 0 && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+	case SYS_ppoll:
+		return args[2] == 0 && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 	case SYS_epoll_wait:
 	case SYS_epoll_pwait:
-		return (int)args[3] == 0 && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+		return (int)args[3] <= 0 && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+	case SYS_select:
+	case SYS_pselect6:
+		return args[4] == 0 && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 	case SYS_exit_group:
 		return hot->quick_exit && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 	}

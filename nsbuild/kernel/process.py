@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from .libc import c_int, libc, syscall
 from .x86_64 import NR
@@ -84,6 +84,20 @@ def inner_number(text: bytes) -> int:
     """
     numbers = text.partition(b"NSpid:")[2].partition(b"\n")[0].split(None, 2)
     return int(numbers[1]) if len(numbers) > 1 else 0
+
+
+def numbered_inside(directory: str, number: int) -> Iterator[str]:
+    """The entries of `directory`, a /proc or a task directory in one, with that number inside.
+
+    It is that of whatever PID namespace each of them is in.
+    """
+    for name in filter(str.isdigit, os.listdir(directory)):
+        try:
+            found = inner_number(read_small(f"{directory}/{name}/status"))
+        except OSError:
+            continue
+        if found == number:
+            yield name
 
 
 def read_whole(path: bytes) -> bytes:

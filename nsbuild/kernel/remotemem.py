@@ -14,14 +14,14 @@ SIZE = 1 << 16
 """The most that one call moves, in bytes."""
 
 
-class _IoVec(ctypes.Structure):
+class IoVec(ctypes.Structure):
     """struct iovec."""
 
     _fields_ = (("base", c_void_p), ("length", ctypes.c_size_t))
 
 
 _BUFFER = ctypes.create_string_buffer(SIZE)
-_LOCAL, _REMOTE = _IoVec(ctypes.addressof(_BUFFER), 0), _IoVec(0, 0)
+_LOCAL, _REMOTE = IoVec(ctypes.addressof(_BUFFER), 0), IoVec(0, 0)
 _LOCAL_ADDRESS, _REMOTE_ADDRESS = ctypes.addressof(_LOCAL), ctypes.addressof(_REMOTE)
 _VIEW = memoryview(_BUFFER).cast("B")
 

@@ -1,4 +1,4 @@
-"""bind(2) and getsockname(2) with addresses as bytes, and the layouts of such addresses.
+"""bind(2), getsockname(2) and recvmsg(2), with addresses as bytes, whose layouts are here too.
 
 Python's own take addresses apart and put them together again, and resolve names.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from typing import NamedTuple
 
-from .libc import c_char_p, c_int, c_void_p, check, libc
+from .libc import c_char_p, c_int, c_long, c_void_p, check, libc
+from .remotemem import IoVec
 
 _bind = libc.bind
 _bind.restype = c_int
@@ -16,6 +18,9 @@ _bind.argtypes = [c_int, c_char_p, c_int]
 _getsockname = libc.getsockname
 _getsockname.restype = c_int
 _getsockname.argtypes = [c_int, c_void_p, c_void_p]
+_recvmsg = libc.recvmsg
+_recvmsg.restype = c_long
+_recvmsg.argtypes = [c_int, c_void_p, c_int]
 
 FAMILY = struct.Struct("=H")
 """sa_family_t, with which every address begins."""
@@ -43,3 +48,37 @@ def getsockname(fd: int) -> bytes:
     size = c_int(SOCKADDR_STORAGE_SIZE)
     check(_getsockname(fd, room, ctypes.addressof(size)), "getsockname")
     return room.raw[: size.value]
+
+
+class Received(NamedTuple):
+    """One message: what fitted in, its length, who has sent it, as bytes, and its flags."""
+
+    data: bytes
+    length: int
+    name: bytes
+    flags: int
+
+
+class _MsgHdr(ctypes.Structure):
+    """struct msghdr."""
+
+    _fields_ = (
+        ("name", c_void_p),
+        ("name_length", c_int),
+        ("parts", c_void_p),
+        ("count", ctypes.c_size_t),
+        ("control", c_void_p),
+        ("control_length", ctypes.c_size_t),
+        ("flags", c_int),
+    )
+
+
+def recvmsg(fd: int, size: int, flags: int) -> Received:
+    """recvmsg(2) of at most `size` bytes, without control messages."""
+    name = ctypes.create_string_buffer(SOCKADDR_STORAGE_SIZE)
+    room = ctypes.create_string_buffer(size or 1)
+    part = IoVec(ctypes.addressof(room), size)
+    header = _MsgHdr(ctypes.addressof(name), len(name), ctypes.addressof(part), 1)
+    length = check(_recvmsg(fd, ctypes.addressof(header), flags), "recvmsg")
+    data, sender = room.raw[: min(length, size)], name.raw[: header.name_length]
+    return Received(data, length, sender, header.flags)

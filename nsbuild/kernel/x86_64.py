@@ -147,6 +147,8 @@ NR = {
     "renameat2": 316,
     "seccomp": 317,
     "getrandom": 318,
+    "preadv2": 327,
+    "pwritev2": 328,
     "statx": 332,
     "io_pgetevents": 333,
     "pidfd_send_signal": 424,
@@ -155,6 +157,7 @@ NR = {
     "openat2": 437,
     "pidfd_getfd": 438,
     "epoll_pwait2": 441,
+    "futex_waitv": 449,
 }
 """The syscalls that we answer or make ourselves, by name."""
 

@@ -26,6 +26,8 @@ class Deadline:
 
     outlives = False
     """Whether it may happen when its process has ended."""
+    stays = False
+    """Whether a call that it limits goes on waiting when it has happened, and without it."""
 
     def __init__(self, process: Process, duration: int, patience: int = 0) -> None:
         self.process = process

@@ -34,13 +34,13 @@ from .answers.place import PlaceCalls
 from .answers.procfiles import UptimeFile, UuidFile
 from .answers.procself import ONLY_BY_US, ProcSelf
 from .answers.random import Random, RandomDevice
-from .answers.semaphores import Semaphores
 from .answers.sockets import Sockets
 from .answers.sockettimes import SocketTimes
 from .answers.stat import Stat
 from .answers.time import Time
 from .answers.timers import Timers
 from .answers.wait import Wait
+from .answers.waiting import waiting
 from .answers.write import Write
 from .births import RETRY_MILLISECONDS, Births
 from .blocked import BlockedCalls
@@ -223,7 +223,7 @@ class Supervisor:
             **self.timers.handlers(),
             **Random().handlers(),
             **Sockets().handlers(),
-            **Semaphores(self.waits).handlers(),
+            **waiting(self.waits),
             **self.aio.handlers(),
             **SocketTimes(lambda: self.waits.watch_sockets(blocked)).handlers(),
             **machine.handlers(),

@@ -19,7 +19,7 @@ from nsbuild.determinism.clock import Clock, cpu_steps
 from nsbuild.determinism.entropy import Stream
 from nsbuild.determinism.names import child_name
 from nsbuild.kernel.namespaces import number_in, thread_from
-from nsbuild.kernel.process import inner_number, is_thread_of, read_small
+from nsbuild.kernel.process import inner_number, is_thread_of, numbered_inside, read_small
 
 from .listener import Call
 from .memory import Memory, out_of_descriptors
@@ -207,10 +207,7 @@ class ProcessTable:
             return 0
         except OSError:
             # An older kernel. That the thread is dying while we look is not to be expected.
-            for name in os.listdir(f"{process.pid}/task"):
-                if inner_number(read_small(f"{process.pid}/task/{name}/status")) == vtid:
-                    return int(name)
-            return 0
+            return int(next(numbered_inside(f"{process.pid}/task", vtid), "0"))
         return tid if is_thread_of(process.pid, tid) else 0
 
     def _identify(self, tid: int) -> Process | None:

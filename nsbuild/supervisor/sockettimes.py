@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import stat
 import struct
@@ -20,7 +21,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from nsbuild.kernel.namespaces import thread_from
-from nsbuild.kernel.process import PIDFD_THREAD, inner_number, pidfd_getfd, read_small
+from nsbuild.kernel.process import PIDFD_THREAD, numbered_inside, pidfd_getfd
 from nsbuild.kernel.x86_64 import NR
 
 TIMEVAL = struct.Struct("=qq")
@@ -31,10 +32,30 @@ _HIDDEN = 1 << 51
 kernel takes for endless, LONG_MAX / HZ (net/core/sock.c, sock_set_timeout)."""
 
 _RECEIVES = frozenset(
-    NR[name] for name in ["read", "readv", "recvfrom", "recvmsg", "recvmmsg", "accept", "accept4"]
+    NR[name]
+    for name in [
+        "read",
+        "readv",
+        "preadv2",
+        "recvfrom",
+        "recvmsg",
+        "recvmmsg",
+        "accept",
+        "accept4",
+    ]
 )
 _SENDS = frozenset(
-    NR[name] for name in ["write", "writev", "sendto", "sendmsg", "sendmmsg", "sendfile", "connect"]
+    NR[name]
+    for name in [
+        "write",
+        "writev",
+        "pwritev2",
+        "sendto",
+        "sendmsg",
+        "sendmmsg",
+        "sendfile",
+        "connect",
+    ]
 )
 """Calls whose first argument is the socket that they wait for."""
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
@@ -90,24 +111,50 @@ class SocketCalls:
     def look(self, task: str, call: list[int], runs: int) -> Blocked | None:
         """What `task`, "PID/task/TID", sleeps in; `call` is a number and its arguments."""
         number, fd = call[0], call[1] & 0xFFFFFFFF
-        if number not in _RECEIVES and number not in _SENDS:
-            return None
         with suppress(OSError):
-            if stat.S_ISSOCK(os.stat(f"{task}/fd/{fd}", dir_fd=self._proc).st_mode):
-                return self._look_at(task, number, fd, runs)
+            if number == NR["splice"]:
+                return self._look_at_splice(task, fd, call[3] & 0xFFFFFFFF, runs)
+            if (number in _RECEIVES or number in _SENDS) and self._is_socket(task, fd):
+                return self._look_at(task, number, fd, number in _RECEIVES, runs)
         return None
 
-    def _look_at(self, task: str, number: int, fd: int, runs: int) -> Blocked | None:
-        pid, _, tid = task.split("/")
-        process, thread = self._outside(int(pid), int(tid))
+    def _is_socket(self, task: str, fd: int) -> bool:
+        return stat.S_ISSOCK(os.stat(f"{task}/fd/{fd}", dir_fd=self._proc).st_mode)
+
+    def _look_at_splice(self, task: str, source: int, target: int, runs: int) -> Blocked | None:
+        """It waits for the pipe first, and for the socket when that can be read or written."""
+        receives = self._is_socket(task, source)
+        fd, pipe = (source, target) if receives else (target, source)
+        if not self._is_socket(task, fd):
+            return None
+        own = duplicate_fd(*self._numbers(task), pipe)
+        try:
+            # Nothing else: who splices holds the pipe's lock while it waits for the socket.
+            poll = select.poll()
+            poll.register(own, select.POLLOUT if receives else select.POLLIN)
+            ready = poll.poll(0)
+        finally:
+            os.close(own)
+        return self._look_at(task, NR["splice"], fd, receives, runs) if ready else None
+
+    def _look_at(
+        self, task: str, number: int, fd: int, receives: bool, runs: int
+    ) -> Blocked | None:
+        process, thread = self._numbers(task)
         with duplicate(process, thread, fd) as own:
-            option = socket.SO_RCVTIMEO if number in _RECEIVES else socket.SO_SNDTIMEO
+            option = socket.SO_RCVTIMEO if receives else socket.SO_SNDTIMEO
             timeout = hidden_in(own.getsockopt(socket.SOL_SOCKET, option, TIMEVAL.size))
             goes_on = number == NR["connect"] and own.family in _INTERNET
         if timeout is None:
             return None
         error = errno.EINPROGRESS if goes_on else errno.EAGAIN
+        pid, _, tid = task.split("/")
         return Blocked(int(pid), int(tid), process, thread, fd, number, error, timeout, runs)
+
+    def _numbers(self, task: str) -> tuple[int, int]:
+        """Our numbers for the process and the thread of `task`; raises OSError."""
+        pid, _, tid = task.split("/")
+        return self._outside(int(pid), int(tid))
 
     def _outside(self, pid: int, tid: int) -> tuple[int, int]:
         """Our numbers for a process and its thread; raises OSError."""
@@ -123,25 +170,28 @@ class SocketCalls:
     def _find(self, directory: str, number: int) -> str:
         """The one in `directory` of /proc that has that number inside; ProcessLookupError."""
         namespace = os.fstat(self._pids).st_ino
-        for name in os.listdir(directory):
-            if name.isdigit():
-                # Other containers have such numbers as well.
-                with suppress(OSError):
-                    same = inner_number(read_small(f"{directory}/{name}/status")) == number
-                    if same and os.stat(f"{directory}/{name}/ns/pid").st_ino == namespace:
-                        return name
+        for name in numbered_inside(directory, number):
+            # Other containers have such numbers as well.
+            with suppress(OSError):
+                if os.stat(f"{directory}/{name}/ns/pid").st_ino == namespace:
+                    return name
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
 
 def duplicate(tgid: int, tid: int, fd: int) -> socket.socket:
     """Our own duplicate of the socket `fd` of thread `tid`; raises OSError."""
+    return as_socket(duplicate_fd(tgid, tid, fd))
+
+
+def duplicate_fd(tgid: int, tid: int, fd: int) -> int:
+    """Our own duplicate of the descriptor `fd` of thread `tid`; raises OSError."""
     try:
         # A thread may have descriptors of its own; Linux >= 6.9 tells.
         pidfd = os.pidfd_open(tid, PIDFD_THREAD)
     except OSError:
         pidfd = os.pidfd_open(tgid)
     try:
-        return as_socket(pidfd_getfd(pidfd, fd))
+        return pidfd_getfd(pidfd, fd)
     finally:
         os.close(pidfd)
 

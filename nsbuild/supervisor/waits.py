@@ -99,6 +99,8 @@ class Waits:
         self._stalled: tuple[object, float] = None, 0.0
         self._blocked: BlockedCalls | None = None
         self._idle: IdleProcess | None = None
+        self.busy = False
+        """Whether what fires does so although something runs, which may just be dying."""
         self._asked = False
         self._seen = 0
         self._agenda: Agenda[Deadline] = Agenda()
@@ -114,9 +116,9 @@ class Waits:
 
     def hold(self, held: Held) -> None:
         """Keep a call waiting; to the end of time, or too many, is left to the kernel."""
-        if held.wall >= LATEST or len(self._by_tid) >= MOST_HELD:
+        if (held.wall >= LATEST and not held.stays) or len(self._by_tid) >= MOST_HELD:
+            held.go_on()
             held.close()
-            held.call.resume()
             return
         held.call.outcome = "held"
         self._by_tid[held.tid] = held
@@ -126,12 +128,13 @@ class Waits:
 
     def set(self, deadline: Deadline) -> None:
         """Let `deadline` happen when it is due; never, if that is beyond the end of time."""
-        if deadline.wall >= LATEST:
-            return
         process = deadline.process
-        self._ordinal += 1
-        due = Due(deadline.at, name_order(process.name), self._ordinal)
-        self._agenda.enter(deadline, due)
+        if deadline.wall < LATEST:
+            self._ordinal += 1
+            due = Due(deadline.at, name_order(process.name), self._ordinal)
+            self._agenda.enter(deadline, due)
+        elif not deadline.stays:
+            return
         self._touched(process)
         self.by_process.setdefault(process, []).append(deadline)
         self._ask()
@@ -144,7 +147,7 @@ class Waits:
 
     def cancel(self, deadline: Deadline) -> None:
         """`deadline` will not happen."""
-        if deadline in self._agenda:
+        if deadline in self.by_process.get(deadline.process, ()):
             self._drop(deadline)
             deadline.cancelled()
 
@@ -190,15 +193,20 @@ class Waits:
         fire one after the other, each when everything waits.
         """
         for deadline in sorted(self.by_process.get(process, ()), key=lambda one: one.at):
-            if deadline.is_over():
+            if deadline.is_over() and deadline in self._agenda:
                 self._fire(deadline)
 
     # What happens.
 
-    def _fire(self, deadline: Deadline) -> None:
+    def _fire(self, deadline: Deadline, busy: bool = False) -> None:
+        self.busy = busy
         self._retry = _FIRST_RETRY
         self._quiet = None
         if self._is_gone(deadline):
+            return
+        if deadline.stays:
+            self._agenda.remove(deadline)
+            deadline.happen()
             return
         self._drop(deadline)
         deadline.happen()
@@ -287,7 +295,7 @@ class Waits:
         if self._blocked is not None:
             self._blocked.found(verdict.blocked, self._idle.end)
         first = self._agenda.first()
-        if first is None:
+        if first is None and not self._by_tid:
             if self._blocked is not None:
                 self._ask_later()
             return
@@ -303,8 +311,8 @@ class Waits:
             self._ask()
         elif verdict.kind != BUSY and self._resume_taker():
             self._ask()
-        elif self._is_idle(verdict) or self._is_over(first, verdict):
-            self._fire(first)
+        elif first is not None and (self._is_idle(verdict) or self._is_over(first, verdict)):
+            self._fire(first, verdict.kind == BUSY)
             if self._has_to_look():
                 self._ask()
         else:
@@ -317,7 +325,7 @@ class Waits:
 
     def _has_to_look(self) -> bool:
         """Whether it matters that everything waits."""
-        return bool(len(self._agenda)) or self._blocked is not None
+        return bool(len(self._agenda) or self._by_tid) or self._blocked is not None
 
     def _ask_later(self) -> None:
         self._schedule(self._retry)
@@ -364,7 +372,7 @@ class Waits:
             os.read(self._timer, 8)
         first = self._agenda.first()
         if first is not None and self._has_stalled(first):
-            self._fire(first)
+            self._fire(first, True)
         if not self._has_to_look():
             return
         if self._asked:

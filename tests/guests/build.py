@@ -20,12 +20,15 @@ CACHE = SOURCES.parent.parent / ".cache"
 
 DYNAMIC = (
     "clocks vdso random cpu timecalls sleeps processes storm int80 listener threadfork hammer "
-    "kernelids threads hardware functions gcrypt waits timers socktimes disk"
+    "kernelids threads hardware functions gcrypt waits timers socktimes recvmmsg waitv giveway disk"
 )
 """Guests built with the host's libc, by name."""
 CALLS = "stat open change names dirs inodes odd bare"
 """Guests of the file calls, as calls_NAME; built with the host's libc."""
-STATIC = "clocks vdso random timecalls sleeps processes storm early waits timers socktimes"
+STATIC = (
+    "clocks vdso random timecalls sleeps processes storm early waits timers socktimes recvmmsg "
+    "waitv giveway"
+)
 """Guests also built static, as NAME-static, and with musl, as NAME-musl."""
 
 _CXXFLAGS = ("-O1", "-Wall", "-Wextra", "-Werror")

@@ -2,12 +2,11 @@
  * comes, or is taken), events (a brother makes it come), signals (an alarm interrupts a call, with
  * SA_RESTART as well), kin (children, threads and accepted sockets have the timeout too), values
  * (what is set, told and refused). The clock stands at the end of a line. */
-#include "guest.h"
+#include "caught.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -16,6 +15,8 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+/* musl has no such functions. */
+enum { PREADV2 = 327, PWRITEV2 = 328 };
 enum { NEW_RCVTIMEO = 66, NEW_SNDTIMEO = 67, TOO_MUCH = 8 << 20 };
 
 static long patience = 3600;
@@ -50,6 +51,32 @@ static long by_readv(void)
 {
     struct iovec room = {much, 9};
     return told(readv(ends[0], &room, 1));
+}
+static long by_preadv2(void)
+{
+    struct iovec room = {much, 9};
+    return told(syscall(PREADV2, ends[0], &room, 1, -1L, -1L, 0));
+}
+/* Through a pipe: from the socket, and to it. */
+static long by_splice_from(void)
+{
+    int through[2];
+    if (pipe(through))
+        _exit(96);
+    long result = told(splice(ends[0], NULL, through[1], NULL, 9, 0));
+    close(through[0]);
+    close(through[1]);
+    return result;
+}
+static long by_splice_to(void)
+{
+    int through[2];
+    if (pipe(through) || write(through[1], much, 9) != 9)
+        _exit(96);
+    long result = told(splice(through[0], NULL, full[0], NULL, 9, 0));
+    close(through[0]);
+    close(through[1]);
+    return result;
 }
 static long by_recvmsg(void)
 {
@@ -102,6 +129,11 @@ static long by_writev(void)
     struct iovec room = {much, 9};
     return told(writev(full[0], &room, 1));
 }
+static long by_pwritev2(void)
+{
+    struct iovec room = {much, 9};
+    return told(syscall(PWRITEV2, full[0], &room, 1, -1L, -1L, 0));
+}
 static long by_sendmsg(void)
 {
     struct iovec room = {much, 9};
@@ -140,6 +172,8 @@ static const struct call {
     {"read", by_read},
     {"datagram", by_datagram},
     {"readv", by_readv},
+    {"preadv2", by_preadv2},
+    {"splice_from", by_splice_from},
     {"recvmsg", by_recvmsg},
     {"recvmmsg", by_recvmmsg},
     {"half_recvmmsg", by_half_recvmmsg},
@@ -151,6 +185,8 @@ static const struct call {
     {"write", by_write},
     {"send", by_send},
     {"writev", by_writev},
+    {"pwritev2", by_pwritev2},
+    {"splice_to", by_splice_to},
     {"sendmsg", by_sendmsg},
     {"sendmmsg", by_sendmmsg},
     {"sendfile", by_sendfile},
@@ -263,17 +299,9 @@ static void come(void)
     }
 }
 
-static int caught;
-static void count(int number)
-{
-    (void)number;
-    caught++;
-}
-
 static void interrupted(int flags)
 {
-    struct sigaction action = {.sa_handler = count, .sa_flags = flags};
-    sigaction(SIGALRM, &action, NULL);
+    count_alarms(flags);
     for (const struct call *one = calls; one < calls + sizeof calls / sizeof *calls; one++) {
         caught = 0;
         alarm(1);

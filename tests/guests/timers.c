@@ -1,21 +1,13 @@
 /* timers MODE: alarm, setitimer, timer_create and timerfd. MODE: values (what they do and tell, with
- * the clocks at the end of each line), errors (the kernel's), order (children that wait as long). */
-#include "guest.h"
+ * the clocks at the end of each line), overruns, errors (the kernel's), order (children that wait as long). */
+#include "caught.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
-
-static volatile int caught;
-static void count(int number)
-{
-    (void)number;
-    caught++;
-}
 
 static void clocks(char *text, size_t size)
 {
@@ -133,6 +125,39 @@ static void values(void)
     REPORT("timerfd absolute: poll %d", poll(&one, 1, -1));
 }
 
+/* Signals that nobody takes for a while are counted (timer_getoverrun(2)). */
+static void overruns(void)
+{
+    int signals[] = {SIGUSR1, SIGRTMIN + 1};
+    for (int i = 0; i < 2; i++) {
+        sigset_t set;
+        siginfo_t info;
+        timer_t timer;
+        struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = signals[i]};
+        struct itimerspec every = {{2, 0}, {2, 0}}, none = {{0, 0}, {0, 0}};
+        struct timespec now = {0, 0};
+        sigemptyset(&set);
+        sigaddset(&set, signals[i]);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        timer_create(CLOCK_MONOTONIC, &event, &timer);
+        timer_settime(timer, 0, &every, NULL);
+        sleep(9);
+        say("before it is taken: %d\n", timer_getoverrun(timer));
+        sigwaitinfo(&set, &info);
+        say("taken: %d\n", timer_getoverrun(timer));
+        say("none there: %d\n", sigtimedwait(&set, &info, &now) < 0 ? errno : 0);
+        sigwaitinfo(&set, &info);
+        say("the next: %d %d\n", timer_getoverrun(timer), info.si_overrun);
+        sleep(5);
+        timer_settime(timer, 0, &every, NULL);
+        say("set again: %d\n", timer_getoverrun(timer));
+        timer_settime(timer, 0, &none, NULL);
+        signal(signals[i], SIG_IGN);
+        sigprocmask(SIG_UNBLOCK, &set, NULL);
+        timer_delete(timer);
+    }
+}
+
 static int number(long result) { return result < 0 ? errno : 0; }
 
 static void errors(void)
@@ -183,6 +208,8 @@ int main(int count_of, char **argument)
     const char *mode = count_of > 1 ? argument[1] : "";
     if (!strcmp(mode, "values"))
         values();
+    else if (!strcmp(mode, "overruns"))
+        overruns();
     else if (!strcmp(mode, "errors"))
         errors();
     else if (!strcmp(mode, "order"))

@@ -1,14 +1,13 @@
 /* waits MODE: every call that waits with a timeout. MODE: timeouts (nothing ever comes), events (a
  * brother makes it come), signals (an alarm interrupts it), absent (what must return at once).
  * Bare and inside the same lines come out, but for the clocks, which stand at the end of a line. */
-#include "guest.h"
+#include "caught.h"
 
 #include <fcntl.h>
 #include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/select.h>
@@ -19,6 +18,7 @@
 enum { PATIENCE = 5, SOON = 1 };
 /* As linux/futex.h has them, which musl-gcc does not find. */
 enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, FUTEX_WAIT_BITSET = 9, FUTEX_CLOCK_REALTIME = 256 };
+enum { SYS_FUTEX_WAITV = 449, FUTEX_32 = 2 };
 
 static int ends[2], queue, full, events, semaphores;
 static unsigned long context;
@@ -117,38 +117,43 @@ static int by_futex(void)
     struct timespec limit = {PATIENCE, 0};
     return failed(syscall(SYS_futex, &shared->word, FUTEX_WAIT, 0, &limit, NULL, 0));
 }
-static int by_bitset(void)
+static int by_bits(clockid_t clock, int flags)
 {
-    struct timespec limit = after(CLOCK_MONOTONIC, PATIENCE);
-    return failed(syscall(SYS_futex, &shared->word, FUTEX_WAIT_BITSET, 0, &limit, NULL, ~0));
-}
-static int by_bitset_realtime(void)
-{
-    struct timespec limit = after(CLOCK_REALTIME, PATIENCE);
-    int operation = FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME;
+    struct timespec limit = after(clock, PATIENCE);
+    int operation = FUTEX_WAIT_BITSET | flags;
     return failed(syscall(SYS_futex, &shared->word, operation, 0, &limit, NULL, ~0));
 }
+static int by_bitset(void) { return by_bits(CLOCK_MONOTONIC, 0); }
+static int by_bitset_realtime(void) { return by_bits(CLOCK_REALTIME, FUTEX_CLOCK_REALTIME); }
+/* struct futex_waitv of linux/futex.h; it is the second word that changes. */
+static int by_waitv_on(clockid_t clock)
+{
+    struct waiter {
+        uint64_t value, address;
+        uint32_t flags, reserved;
+    } both[2] = {{0, (uintptr_t)&shared->lock, FUTEX_32, 0},
+                 {0, (uintptr_t)&shared->word, FUTEX_32, 0}};
+    struct timespec limit = after(clock, PATIENCE);
+    int result = syscall(SYS_FUTEX_WAITV, both, 2, 0, &limit, clock);
+    return result < 0 ? -errno : result;
+}
+static int by_waitv(void) { return by_waitv_on(CLOCK_MONOTONIC); }
+static int by_waitv_realtime(void) { return by_waitv_on(CLOCK_REALTIME); }
 static int by_semaphore(void)
 {
     struct timespec limit = after(CLOCK_REALTIME, PATIENCE);
     return failed(sem_timedwait(&shared->semaphore, &limit));
 }
-static int by_mutex(void)
+static int by_lock(pthread_mutex_t *mutex)
 {
     struct timespec limit = after(CLOCK_REALTIME, PATIENCE);
-    int result = pthread_mutex_timedlock(&shared->mutex, &limit);
+    int result = pthread_mutex_timedlock(mutex, &limit);
     if (!result)
-        pthread_mutex_unlock(&shared->mutex);
+        pthread_mutex_unlock(mutex);
     return result;
 }
-static int by_priority_mutex(void)
-{
-    struct timespec limit = after(CLOCK_REALTIME, PATIENCE);
-    int result = pthread_mutex_timedlock(&shared->priority, &limit);
-    if (!result)
-        pthread_mutex_unlock(&shared->priority);
-    return result;
-}
+static int by_mutex(void) { return by_lock(&shared->mutex); }
+static int by_priority_mutex(void) { return by_lock(&shared->priority); }
 static int by_condition(void)
 {
     struct timespec limit = after(CLOCK_REALTIME, PATIENCE);
@@ -233,6 +238,8 @@ static const struct wait {
     {"FUTEX_WAIT", by_futex},
     {"FUTEX_WAIT_BITSET", by_bitset},
     {"FUTEX_CLOCK_REALTIME", by_bitset_realtime},
+    {"futex_waitv", by_waitv},
+    {"futex_waitv CLOCK_REALTIME", by_waitv_realtime},
     {"sem_timedwait", by_semaphore},
     {"pthread_mutex_timedlock", by_mutex},
     {"pthread_mutex_timedlock PI", by_priority_mutex},
@@ -396,17 +403,9 @@ static void come(void)
     }
 }
 
-static int caught;
-static void count(int number)
-{
-    (void)number;
-    caught++;
-}
-
 static void interrupted(int flags)
 {
-    struct sigaction action = {.sa_handler = count, .sa_flags = flags};
-    sigaction(SIGALRM, &action, NULL);
+    count_alarms(flags);
     for (const struct wait *one = waits; one < waits + sizeof waits / sizeof *waits; one++) {
         pid_t holder = needs_locks(one) ? lock_up() : 0;
         caught = 0;

@@ -34,6 +34,8 @@ TIMED_OUT = {
     "FUTEX_WAIT": 110,
     "FUTEX_WAIT_BITSET": 110,
     "FUTEX_CLOCK_REALTIME": 110,
+    "futex_waitv": -110,
+    "futex_waitv CLOCK_REALTIME": -110,
     "sem_timedwait": 110,
     "pthread_mutex_timedlock": 110,
     "pthread_mutex_timedlock PI": 110,
@@ -51,6 +53,8 @@ CAME = {
     **{name: 101 for name in TIMED_OUT if "poll" in name or "select" in name},
     **{name: 0 for name in TIMED_OUT if "poll" not in name and "select" not in name},
     "sigtimedwait": 10,
+    "futex_waitv": 1,
+    "futex_waitv CLOCK_REALTIME": 1,
     "io_getevents": 1,
     "io_pgetevents": 1,
 }
@@ -60,6 +64,8 @@ INTERRUPTED = {
     **{name: 4 for name in TIMED_OUT if name.startswith(("FUTEX", "mq", "sem"))},
     **{name: 110 for name in TIMED_OUT if name.startswith("pthread")},
     "sigtimedwait": -4,
+    "futex_waitv": -4,
+    "futex_waitv CLOCK_REALTIME": -4,
     "semtimedop": 4,
     "io_getevents": -4,
     "io_pgetevents": -4,
@@ -93,6 +99,7 @@ def test_an_alarm_interrupts_them(ns: Runner, guest: str, mode: str) -> None:
     expected = dict(INTERRUPTED)
     if mode == "restart":
         expected |= {"mq_timedreceive": 110, "mq_timedsend": 110}
+        expected |= {"futex_waitv": -110, "futex_waitv CLOCK_REALTIME": -110}
     if guest.endswith("musl"):
         # musl tries again by itself.
         expected["sigtimedwait"] = -11
@@ -102,7 +109,9 @@ def test_an_alarm_interrupts_them(ns: Runner, guest: str, mode: str) -> None:
     assert all(line.endswith("after 1 signal(s)") for line in outcome.lines)
 
 
-@pytest.mark.parametrize(("guest", "mode"), [("waits", "absent"), ("timers", "errors")])
+@pytest.mark.parametrize(
+    ("guest", "mode"), [("waits", "absent"), ("timers", "errors"), ("waitv", "")]
+)
 def test_what_the_kernel_refuses(ns: Runner, guest: str, mode: str) -> None:
     ns.twice(ns.guest(guest), mode, differs_bare=False)
 
@@ -143,6 +152,14 @@ def test_timers(ns: Runner, guest: str) -> None:
     walls = [int(line[1].split(".")[0]) for line in lines]
     assert walls == sorted(walls)
     assert EPOCH + 200 < walls[-1] < EPOCH + 215
+
+
+@pytest.mark.parametrize("guest", guests("timers"), indirect=True)
+def test_a_timers_signals_that_wait_are_counted(ns: Runner, guest: str) -> None:
+    """On a bare kernel too, if it is not late by two seconds."""
+    lines = again(ns, guest, "overruns").ok().lines
+    once = ["before it is taken: 0", "taken: 3", "none there: 11", "the next: 0 0", "set again: 0"]
+    assert lines == 2 * once
 
 
 def test_equal_deadlines_come_in_the_order_of_birth(ns: Runner) -> None:
@@ -346,6 +363,14 @@ def test_who_computes_for_as_long_as_the_timeout(ns: Runner) -> None:
     """Else a watchdog would never end a program that spins."""
     script = "timeout 1 dash -c 'while :; do :; done'; echo $?"
     assert ns.exec("dash", "-c", script, options=["--spin-bound", "0.2"]).ok().lines == ["124"]
+
+
+@pytest.mark.parametrize("guest", guests("giveway"))
+def test_who_wakes_itself_lets_others_go_first(root: Runner, guest: str) -> None:
+    """Under SCHED_FIFO it would keep the processor, here for longer than a test may take."""
+    options = ["--sched=fifo", "--spin-bound", "1000"]
+    outcome = root.exec(root.guest(guest), options=options)
+    assert outcome.ok().lines == [f"{which} gave way" for which in range(7)]
 
 
 def test_no_timeout_fires_while_anything_runs(ns: Runner) -> None:

@@ -27,6 +27,7 @@ from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.processes import Process
 from nsbuild.supervisor.waits import Waits
 
+from .posixtimer import Posix
 from .time import CPU_CLOCKS, MONOTONIC_CLOCKS, WALL_CLOCKS
 
 _PATIENCE = 1000
@@ -86,18 +87,6 @@ class Timer(Deadline):
         """The interval and the time until it is due, as the calls that read timers tell them."""
         # A timer that still runs is never seen at 0.
         return self.interval, max(1, self.at - self.process.clock.monotonic)
-
-
-class Posix:
-    """A timer of timer_create(2): what it signals, and its setting, if it has one."""
-
-    def __init__(self, clock: int, number: int, thread: int, value: int) -> None:
-        self.clock = clock
-        self.number = number
-        self.thread = thread
-        self.value = value
-        self.setting: Timer | None = None
-        self.overrun = 0
 
 
 class TimerFd:
@@ -269,6 +258,7 @@ class Timers:
             return
         self._stop(timer.setting)
         timer.setting = None
+        timer.reset()
         number = signed32(call.args[0])
         interval, value = new
         if not value or timer.clock in CPU_CLOCKS:
@@ -277,9 +267,8 @@ class Timers:
         def act(count: int) -> bool:
             if not interval:
                 timer.setting = None
-            timer.overrun = count - 1
-            if timer.number:
-                _signal(process, timer.number, timer, number)
+            if timer.due(process, count, not self._waits.busy):
+                _signal(process, timer.number, timer, number, count - 1)
             return False
 
         absolute = bool(call.args[1] & TIMER_ABSTIME)
@@ -298,6 +287,7 @@ class Timers:
         """timer_getoverrun(2)."""
         timer = self._timer(call, process)
         if timer is not None:
+            timer.is_pending(process)
             call.answer(timer.overrun)
 
     def delete(self, call: Call, process: Process) -> None:
@@ -417,14 +407,16 @@ def _left(setting: Timer | None) -> tuple[int, int]:
     return (0, 0) if setting is None else setting.left()
 
 
-def _signal(process: Process, number: int, timer: Posix | None = None, which: int = 0) -> None:
+def _signal(
+    process: Process, number: int, timer: Posix | None = None, which: int = 0, overrun: int = 0
+) -> None:
     with suppress(OSError):
         if timer is None:
             signal.pidfd_send_signal(process.pidfd, number)
         else:
             send_timer_signal(
                 *(process.pidfd, process.pid, timer.thread, number),
-                *(which, timer.overrun, timer.value),
+                *(which, overrun, timer.value),
             )
 
 

@@ -1,14 +1,15 @@
-"""Calls that wait with a timeout: poll, select and epoll, futex, sigtimedwait, mq_timed*, sleeping.
+"""Calls that wait with a timeout: poll, select and epoll, sigtimedwait, mq_timed*, sleeping.
 
-The profile notifies them only with a timeout that is not endless. A look, with a timeout of zero,
-is let go on at once; but to be answered puts its caller behind all others that can run, so that who
-looks again and again does not keep the CPU from what it looks for. What has come already is left to
-the kernel, which sees it as well; else the call is kept (see nsbuild.supervisor.waits). When
-something has come later, poll, select and epoll are answered here: somebody else may take it
+A look, with a timeout of zero, is let go on at once, and so is who waits for descriptors without
+one; but to be answered puts its caller behind all others that can run, so that who looks again and
+again, or finds each time what it has itself put there, does not keep the CPU from what it looks
+for. The other calls are notified only with a timeout that is not endless. What has come already is
+left to the kernel, which sees it as well; else the call is kept (see nsbuild.supervisor.waits).
+When something has come later, poll, select and epoll are answered here: somebody else may take it
 meanwhile, and then the kernel would wait for real.
 
-Semaphores and asynchronous I/O have modules of their own. Blocking calls on a socket with
-SO_RCVTIMEO or SO_SNDTIMEO are not notified: see nsbuild.supervisor.blocked.
+Futexes, semaphores, asynchronous I/O and recvmmsg have modules of their own. Blocking calls on a
+socket with SO_RCVTIMEO or SO_SNDTIMEO are not notified: see nsbuild.supervisor.blocked.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ _POLLFD = struct.Struct("=iHH")
 _MASK = struct.Struct("=Q")
 SIGMASK_ARGUMENT = struct.Struct("=QQ")
 """The sixth argument of pselect6 and io_pgetevents: address and size of a signal mask."""
-_WORD = struct.Struct("=I")
 
 _MOST_FDS = 4096
 """Who waits for more descriptors waits for real: each costs us one as well."""
@@ -48,13 +48,6 @@ _FOR_READING = 0x40 | 0x80 | POLLIN | POLLHUP | POLLERR
 _FOR_WRITING = 0x100 | 0x200 | POLLOUT | POLLERR
 """What select(2) takes for readable and for writable, as linux/poll.h has it (fs/select.c)."""
 
-FUTEX_CMD_MASK = 0x7F
-FUTEX_CLOCK_REALTIME = 256
-FUTEX_WAIT, FUTEX_LOCK_PI, FUTEX_WAIT_BITSET, FUTEX_LOCK_PI2 = 0, 6, 9, 13
-FUTEX_WAIT_REQUEUE_PI = 11
-_ERESTARTNOINTR = 513
-"""linux/errno.h: the call is made again after the handler, as the kernel does it for this one."""
-FUTEX_TID_MASK = 0x3FFFFFFF
 ALL_SIGNALS = (1 << 64) - 1
 
 _MOST_EVENTS = 1024
@@ -82,7 +75,6 @@ class Wait:
             NR["epoll_wait"]: self.epoll,
             NR["epoll_pwait"]: self.epoll,
             NR["epoll_pwait2"]: self.epoll,
-            NR["futex"]: self.futex,
             NR["rt_sigtimedwait"]: self.sigtimedwait,
             NR["mq_timedsend"]: self.mq_timed,
             NR["mq_timedreceive"]: self.mq_timed,
@@ -188,7 +180,7 @@ class Wait:
     def mq_timed(self, call: Call, process: Process) -> None:
         """mq_timedsend(2), mq_timedreceive(2): absolute, by the wall clock."""
         fd = signed32(call.args[0])
-        duration = _until(call, process, call.args[4], wall=True)
+        duration = until(call, process, call.args[4], wall=True)
         if duration is None:
             call.resume()
             return
@@ -231,51 +223,7 @@ class Wait:
         self._waits.hold(held)
         return held
 
-    # Memory and signals.
-
-    def futex(self, call: Call, process: Process) -> None:
-        """futex(2) with a timeout: FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_LOCK_PI(2).
-
-        And FUTEX_WAIT_REQUEUE_PI: who changes the word and then moves the waiter to the other one
-        finds nobody to move, and the waiter is told by EAGAIN that it has come too late to wait.
-        """
-        address, operation, expected, timeout = call.args[:4]
-        command = operation & FUTEX_CMD_MASK
-        if command == FUTEX_WAIT:
-            duration: int | None = relative(call, process, timeout)
-        else:
-            wall = command == FUTEX_LOCK_PI or bool(operation & FUTEX_CLOCK_REALTIME)
-            duration = _until(call, process, timeout, wall)
-        locks = command in (FUTEX_LOCK_PI, FUTEX_LOCK_PI2)
-        read = process.memory.read
-
-        def changed() -> bool:
-            data = read(call, address, _WORD.size)
-            if len(data) < _WORD.size:
-                return True
-            (value,) = _WORD.unpack(data)
-            return not value & FUTEX_TID_MASK if locks else value != expected & 0xFFFFFFFF
-
-        if duration is None or duration < 0 or changed():
-            call.resume()
-            return
-
-        def expire() -> bool:
-            return call.fail(errno.ETIMEDOUT)
-
-        if not duration:
-            expire()
-            return
-        held = Held(call, process, duration, expire)
-        held.changed = changed
-        if not locks and command != FUTEX_WAIT_REQUEUE_PI:
-            # For the kernel it would never have slept. And what is left of an absolute time it
-            # counts by its own clock.
-            held.come = lambda: call.answer() or True
-            held.interrupt = lambda: call.fail(errno.EINTR)
-        elif not locks:
-            held.interrupt = lambda: call.fail(_ERESTARTNOINTR)
-        self._waits.hold(held)
+    # Signals.
 
     def sigtimedwait(self, call: Call, process: Process) -> None:
         """rt_sigtimedwait(2)."""
@@ -367,7 +315,7 @@ def relative(call: Call, process: Process, address: int, unit: int = 1) -> int:
     return min(int(seconds) * NSEC_PER_SEC + int(fraction) * unit, LATEST)
 
 
-def _until(call: Call, process: Process, address: int, wall: bool) -> int | None:
+def until(call: Call, process: Process, address: int, wall: bool) -> int | None:
     """How long it is until the absolute time at `address`; None if the kernel will refuse it."""
     when = relative(call, process, address)
     return None if when < 0 else process.clock.until(when, wall)
