@@ -316,3 +316,34 @@ def _leaks(lines: list[str]) -> list[str]:
         for word in line.split()
         if word.isdigit() and "random" not in line and int(word) > EPOCH + 3600
     ]
+
+
+_STAMPS = """
+import fcntl, socket
+def ends():
+    one, other = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    one.bind(("127.0.0.1", 0))
+    return one, lambda: other.sendto(b"x", one.getsockname())
+for option, value in ((29, 1), (35, 1), (37, 0x18), (63, 1), (64, 1), (65, 0x18)):
+    one, send = ends()
+    try:
+        one.setsockopt(socket.SOL_SOCKET, option, value)
+    except OSError as error:
+        print(option, error)
+    send()
+    for level, kind, data in one.recvmsg(9, 200)[1]:
+        print(option, level, kind, data.hex())
+for request in (0x8906, 0x8907, 0x80108906, 0x80108907):
+    one, send = ends()
+    for _ in range(2):
+        try:
+            print(request, fcntl.ioctl(one, request, bytes(16)).hex())
+        except OSError as error:
+            print(request, error)
+        send()
+        one.recv(9)
+"""
+
+
+def test_no_message_is_stamped_with_the_real_time(ns: Runner) -> None:
+    assert len(ns.twice("/usr/bin/python3", "-c", _STAMPS).ok().lines) == 14
