@@ -146,7 +146,7 @@ static bool answered(Hot *hot)
 	const struct seccomp_data *data = &hot->call->data;
 	const __u64 *args = data->args;
 
-	if (data->arch != AUDIT_ARCH_X86_64 || hot->call->pid >= TID_LIMIT ||
+	if (hot->paused || data->arch != AUDIT_ARCH_X86_64 || hot->call->pid >= TID_LIMIT ||
 	    !hot->walls[hot->call->pid])
 		return false;
 	switch (data->nr) {
@@ -370,6 +370,7 @@ static PyMethodDef hot_methods[] = {
 };
 
 static PyMemberDef hot_members[] = {
+	{ "paused", T_BOOL, offsetof(Hot, paused), 0, "whether every call is handed on" },
 	{ "pending", T_BOOL, offsetof(Hot, pending), 0, "whether files are about to be made" },
 	{ "received", T_ULONGLONG, offsetof(Hot, received), READONLY, "calls received" },
 	{ "answered", T_ULONGLONG, offsetof(Hot, answered), READONLY, "calls answered here" },

@@ -41,6 +41,7 @@ class Memo:
     def __init__(self, kernel: bytes, shown: bytes, ahead: int, /) -> None: ...
 
 class Hot:
+    paused: bool
     pending: bool
     @property
     def received(self) -> int: ...

@@ -8,12 +8,18 @@ namespace's ns_last_pid, and the kernel hands out exactly the wanted one. That h
 a time, so a second waits until the first is known to have happened or to have failed: the child has
 called, or its number is in use, or the namespace's counter has moved. A fork that failed, or that a
 signal made the kernel restart, gives its ordinal back.
+
+Under SCHED_FIFO everybody else's calls wait as well, whatever they are. Who forks may have to sleep
+in the kernel, for a lock of a library's mappings that processes outside hold too, and others would
+come further meanwhile than when it does not; as it is they come to their next call.
 """
 
 from __future__ import annotations
 
 import errno
+import time
 from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from nsbuild.determinism.names import preferred_pid, thread_name
@@ -24,8 +30,10 @@ from .answers import Handler
 from .listener import Call
 from .processes import Process, ProcessTable
 
-RETRY_MILLISECONDS = 1
-"""How often a waiting fork looks whether the one in flight has happened, if no call tells."""
+_RETRY_MILLISECONDS = 1
+"""How often we look whether the birth for which others wait has happened, if no call tells."""
+_LONGEST = 0.25
+"""Seconds that the calls of others wait at most: who forks may have been stopped, or traced."""
 
 
 class Numbers(Protocol):
@@ -44,7 +52,8 @@ class Numbers(Protocol):
 class Birth(NamedTuple):
     """The birth in flight: the thread that makes it, its process, and the number that was reserved.
 
-    `child` is the process to come, None for a thread; `parent` is who may reap it.
+    `child` is the process to come, None for a thread; `parent` is who may reap it. It began at the
+    monotonic time `since`.
     """
 
     tid: int
@@ -52,12 +61,15 @@ class Birth(NamedTuple):
     vpid: int
     child: Process | None
     parent: Process | None
+    since: float
 
 
 class Births:
-    """Lets forks happen one after another."""
+    """Lets forks happen one after another; with `alone` nothing else happens meanwhile."""
 
-    def __init__(self, table: ProcessTable, numbers: Numbers) -> None:
+    def __init__(self, table: ProcessTable, numbers: Numbers, alone: bool) -> None:
+        self._alone = alone
+        self._kept: deque[tuple[Call, Process]] = deque()
         self.table = table
         self.numbers = numbers
         self.in_flight: Birth | None = None
@@ -65,6 +77,49 @@ class Births:
         """Called before a thread is made."""
         table.ending = self.ended
         self.waiting: deque[tuple[Call, Process]] = deque()
+
+    def handlers(self) -> dict[int, Handler]:
+        """See nsbuild.supervisor.answers."""
+        return {NR[name]: self.request for name in ("fork", "vfork", "clone")}
+
+    @property
+    def owes(self) -> bool:
+        """Whether calls wait for the birth in flight."""
+        return bool(self.waiting or self._kept)
+
+    @property
+    def patience(self) -> int:
+        """How long the supervisor may sleep, in milliseconds; -1 for as long as it likes."""
+        return _RETRY_MILLISECONDS if self.owes else -1
+
+    @property
+    def keeping(self) -> bool:
+        """Whether calls of others wait now."""
+        return self._alone and self.in_flight is not None
+
+    def keeps(self, call: Call, process: Process) -> bool:
+        """Whether `call` waits for the birth in flight, to be `released` after it."""
+        birth = self.in_flight
+        if birth is None or not self._alone:
+            return False
+        if call.tid == birth.tid or process is birth.child:
+            self.called(call.tid, process)
+        elif process is birth.process:
+            # It may be the thread that has been made.
+            self._settled()
+        if self.in_flight is None and not self._kept:
+            return False
+        self._kept.append((call, process))
+        return True
+
+    def released(self) -> Iterator[tuple[Call, Process]]:
+        """The calls that wait no longer, in turn; each is to be answered before the next."""
+        while self._kept and (
+            self.in_flight is None or time.monotonic() > self.in_flight.since + _LONGEST
+        ):
+            call, process = self._kept.popleft()
+            if call.valid():
+                yield call, process
 
     def request(self, call: Call, process: Process) -> None:
         """A notified fork, vfork or clone."""
@@ -93,6 +148,8 @@ class Births:
 
     def retry(self) -> None:
         """Go on with the forks that wait, as far as that is possible now."""
+        if self._kept:
+            self._settled()
         while self.waiting and self._settled():
             call, process = self.waiting.popleft()
             self._begin(call, process)
@@ -141,7 +198,7 @@ class Births:
         if child is not None:
             child.vpid = vpid
             self.table.expect(child)
-        self.in_flight = Birth(call.tid, process, vpid, child, parent)
+        self.in_flight = Birth(call.tid, process, vpid, child, parent, time.monotonic())
         trace = self.table.trace
         if trace.enabled:
             trace.line(process.name, process.vpid, f"birth of {name} as {vpid}")

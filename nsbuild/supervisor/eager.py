@@ -25,6 +25,8 @@ from nsbuild.kernel.process import stat_fields
 from .listener import Call, Listener
 from .processes import Process
 
+RETRY_MILLISECONDS = 1
+"""How often `Eager.calls` is to be asked while something is owed."""
 _LONGEST = 0.05
 """Seconds that an end waits for the parent, and that a parent's call waits for the end."""
 

@@ -133,6 +133,7 @@ class Keeper:
         because of files that were about to be made.
         """
         tid, times, hot = call.tid, self._times, self.hot
+        hot.paused = self._births.keeping
         pending = times.pending and call.nr in _LOOKS
         if call.nr not in _ANSWERED or (not pending and hot.knows(tid)):
             return False
@@ -175,6 +176,7 @@ class Keeper:
         Unless its child has called before.
         """
         birth = self._births.in_flight
+        self.hot.paused = self._births.keeping
         forking = None if birth is None else birth.process
         before = self._forking
         if forking is before:

@@ -42,11 +42,11 @@ from .answers.timers import Timers
 from .answers.wait import Wait
 from .answers.waiting import waiting
 from .answers.write import Write
-from .births import RETRY_MILLISECONDS, Births
+from .births import Births
 from .blocked import BlockedCalls
 from .continuation import resume
 from .devices import Devices
-from .eager import Eager
+from .eager import RETRY_MILLISECONDS, Eager
 from .exechook import ExecHook
 from .filetimes import FileTimes
 from .fusefile import Content, FuseFile, Unmounted
@@ -160,7 +160,7 @@ class Supervisor:
             self.listener.guest_priority = parts.spin.priority
         fds = parts.proc_fd, parts.pids
         self.table = ProcessTable(_root(rules), parts.link.exists, *fds, self.epoll, trace)
-        self.births = Births(self.table, parts.link)
+        self.births = Births(self.table, parts.link, parts.spin is not None)
         self.status: int | None = None
         self.exec_hook = ExecHook(parts.patch)
         self.refused: set[Process] = set()
@@ -232,9 +232,7 @@ class Supervisor:
             NR["arch_prctl"]: self._arch_prctl,
             NR["seccomp"]: _own_filter,
             NR["prctl"]: _own_filter,
-            NR["fork"]: self.births.request,
-            NR["vfork"]: self.births.request,
-            NR["clone"]: self.births.request,
+            **self.births.handlers(),
             NR["exit_group"]: self._exit_group,
         }
 
@@ -256,7 +254,7 @@ class Supervisor:
 
     def _owes(self) -> bool:
         eager = self.eager
-        return bool(self.births.waiting) or (eager is not None and eager.owes)
+        return self.births.owes or (eager is not None and eager.owes)
 
     def _touched(self, process: Process) -> None:
         self._touched_thread(process.pid)
@@ -325,7 +323,7 @@ class Supervisor:
             called = False
             # Ends first: a number may only be trusted once those who had it before are forgotten.
             # A call that was received while we asked init is one that epoll will not tell of again.
-            patience = RETRY_MILLISECONDS if births.waiting else -1
+            patience = births.patience
             if eager is not None and eager.owes:
                 patience = 0 if eager.backlog else RETRY_MILLISECONDS
             ready, values = wait(patience)
@@ -344,8 +342,10 @@ class Supervisor:
                     self._answer(call)
             elif called:
                 self._receive_and_answer()
-            if births.waiting:
+            if births.owes:
                 births.retry()
+                for call, process in births.released():
+                    self._answer_of(call, process)
                 if self.keeper is not None:
                     self.keeper.births_went_on()
 
@@ -378,10 +378,12 @@ class Supervisor:
 
     def _answer(self, call: Call) -> None:
         process = self.table.of(call)
-        if process is None:
+        if process is None or self.births.keeps(call, process):
             return
-        if self.eager is not None and self.eager.keeps(call, process):
-            return
+        if self.eager is None or not self.eager.keeps(call, process):
+            self._answer_of(call, process)
+
+    def _answer_of(self, call: Call, process: Process) -> None:
         call.vpid = process.vpid
         if self.parts.spin is not None:
             self.parts.spin.called(call.tid)

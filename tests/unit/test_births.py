@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Iterator
 from random import Random
 
@@ -58,7 +59,7 @@ class Kernel:
 
 
 class Asked(Call):
-    """A fork that remembers whether it was let go."""
+    """A call, of a fork, that remembers whether it was let go."""
 
     def __init__(self, tid: int) -> None:
         super().__init__(Listener.__new__(Listener), (0, tid, 0, NR["fork"], 0, 0, *(0,) * 6))
@@ -69,13 +70,19 @@ class Asked(Call):
         self.resumed = True
         return True
 
+    def valid(self) -> bool:
+        return True
+
     def fail(self, number: int) -> bool:
         self.failed = number
         return True
 
 
 class Running:
-    """A process of the model: what is left of its program and the fork it waits in."""
+    """A process of the model: what is left of its program and the fork it waits in.
+
+    `kept` is a call of its that waits for the birth of another's child.
+    """
 
     def __init__(self, process: Process, depth: int, forks: int) -> None:
         self.process = process
@@ -83,39 +90,62 @@ class Running:
         self.depth = depth
         self.left = [FORK, CALL] * forks
         self.fork: Asked | None = None
+        self.kept: Asked | None = None
 
 
 class Machine:
     """Runs the same tree of processes under the schedule that `random` makes."""
 
-    def __init__(self, random: Random, disturbed: bool) -> None:
+    def __init__(self, random: Random, disturbed: bool, alone: bool = False) -> None:
         self.random = random
         self.disturbed = disturbed
         self.kernel = Kernel()
         root = Process("1", 2, Clock(Rates()), Stream(root_seed(0)))
         self.epoll = select.epoll()
         self.table = ProcessTable(root, self.kernel.exists, -1, -1, self.epoll, Trace(None))
-        self.births = Births(self.table, self.kernel)
+        self.births = Births(self.table, self.kernel, alone)
         self.running = [Running(root, 3, 3)]
         self.seen: dict[str, tuple[int, bytes]] = {}
 
     def run(self) -> dict[str, tuple[int, bytes]]:
         """Name -> (number, stream seed) of every process there ever was."""
         while True:
-            able = [r for r in self.running if r.left and (r.fork is None or r.fork.resumed)]
+            able = [
+                r
+                for r in self.running
+                if r.left and r.kept is None and (r.fork is None or r.fork.resumed)
+            ]
             if not able:
                 break
             self.turn(self.random.choice(able))
             self.births.retry()
+            for call, process in self.births.released():
+                self.release(call, process)
         self.epoll.close()
-        assert not self.births.waiting
+        assert not self.births.owes
         return self.seen
+
+    def release(self, call: Call, process: Process) -> None:
+        """A call that was kept is let go: nobody is about to fork then."""
+        (running,) = (r for r in self.running if r.kept is call)
+        assert running.process is process
+        assert not self.births.keeping
+        running.kept = None
+        self.proceed(running)
 
     def turn(self, running: Running) -> None:
         if running.fork is not None:
             self.finish_fork(running, running.fork)
             return
-        self.births.called(running.tid, running.process)
+        call = Asked(running.tid)
+        if self.births.keeps(call, running.process):
+            running.kept = call
+        else:
+            self.births.called(running.tid, running.process)
+            self.proceed(running)
+
+    def proceed(self, running: Running) -> None:
+        """Its call is answered."""
         if running.left[0] == FORK:
             running.fork = Asked(running.tid)
             self.births.request(running.fork, running.process)
@@ -138,11 +168,13 @@ class Machine:
         return 1 + len(child.name) % 3
 
 
-@given(st.integers(), st.booleans())
-def test_no_schedule_changes_a_name_a_number_or_a_stream(seed: int, disturbed: bool) -> None:
+@given(st.integers(), st.booleans(), st.booleans())
+def test_no_schedule_changes_a_name_a_number_or_a_stream(
+    seed: int, disturbed: bool, alone: bool
+) -> None:
     reference = Machine(Random(0), disturbed=False).run()
     assert len(reference) > 20
-    assert Machine(Random(seed), disturbed).run() == reference
+    assert Machine(Random(seed), disturbed, alone).run() == reference
 
 
 @pytest.fixture
@@ -163,6 +195,42 @@ def test_the_second_fork_waits_for_the_first(machine: Machine) -> None:
     machine.kernel.allocate()
     machine.births.retry()
     assert second.resumed
+
+
+def test_under_fifo_everybody_waits_for_a_birth(machine: Machine) -> None:
+    """In the order in which they have called, and before who has forked goes on."""
+    births = Births(machine.table, machine.kernel, alone=True)
+    parent = machine.running[0].process
+    strangers = [
+        (Asked(tid), Process(f"1.{tid}", tid, Clock(Rates()), Stream(root_seed(tid))))
+        for tid in (98, 99)
+    ]
+    assert not births.keeps(*strangers[0])
+    births.request(Asked(parent.vpid), parent)
+    assert all(births.keeps(*stranger) for stranger in strangers)
+    assert list(births.released()) == []
+    machine.kernel.allocate()
+    again = Asked(parent.vpid)
+    assert births.keeps(again, parent)
+    assert parent.forks == 1
+    assert list(births.released()) == [*strangers, (again, parent)]
+    assert not births.owes
+
+
+def test_a_birth_that_does_not_come_keeps_nobody_for_long(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who forks may have been stopped before the kernel got to it."""
+    births = Births(machine.table, machine.kernel, alone=True)
+    parent = machine.running[0].process
+    births.request(Asked(parent.vpid), parent)
+    stranger = Asked(99), Process("1.9", 99, Clock(Rates()), Stream(root_seed(9)))
+    assert births.keeps(*stranger)
+    births.retry()
+    assert list(births.released()) == []
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 1)
+    assert list(births.released()) == [stranger]
 
 
 def test_a_process_that_ends_in_its_fork_holds_nobody_up(machine: Machine) -> None:
