@@ -24,10 +24,14 @@ PACKAGES := \
 
 # The toolchains of tests/acceptance/corpus, beyond those: 540 MB to fetch, 2.7 GB on the disk.
 CORPUS_PACKAGES := \
-  ant btrfs-progs cargo clang dosfstools doxygen emacs-nox erlang-base erofs-utils fossil fp-compiler \
+  ant btrfs-progs cargo clang dosfstools doxygen emacs-nox erlang-base erofs-utils esbuild fossil fp-compiler \
   genisoimage gettext gfortran ghc ghostscript gnupg groff imagemagick lua5.4 mercurial mtools nasm nim \
   nodejs ocaml-nox openssh-client p7zip-full php-cli python3-setuptools python3-wheel r-base-core \
   rpm ruby rustc sbcl sqlite3 subversion swi-prolog-nox texlive-latex-base xsltproc zstd
+
+# Commands that the package of the same name brings, unless another has: the npm of Debian does not
+# go together with the nodejs of others, which comes with one of its own.
+CORPUS_COMMANDS := npm
 
 # The first of these that is at least 3.11 and can make a venv. The system's own comes first: the
 # headers for python-prctl are those of the system's Python.
@@ -46,6 +50,9 @@ apt:
 	@missing=(); for package in $(PACKAGES) $(CORPUS_PACKAGES); do \
 	  status=$$(dpkg-query -W -f '$${db:Status-Status}' "$$package" 2>/dev/null || true); \
 	  [ "$$status" = installed ] || missing+=("$$package"); \
+	done; \
+	for command in $(CORPUS_COMMANDS); do \
+	  type -P "$$command" >/dev/null || missing+=("$$command"); \
 	done; \
 	if [ $${#missing[@]} -eq 0 ]; then echo "setup: all Debian packages are there"; exit 0; fi; \
 	echo "setup: apt installs: $${missing[*]}"; \

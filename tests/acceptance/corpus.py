@@ -13,7 +13,6 @@ four. --write makes the page for the documentation.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import re
@@ -28,7 +27,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.acceptance.hostfs import EARLIER, LATER, Checkout, date, write_out
-from tests.acceptance.packages import MEMORY, ONE_CPU, PLAIN, BuildError, run
+from tests.acceptance.packages import MEMORY, ONE_CPU, PLAIN, run
+from tests.acceptance.table import BuildError, make_table
 from tests.system.account import CHECKOUT
 from tests.system.harness import burn_pids, load, next_second
 
@@ -58,7 +58,8 @@ WITH_UMASK = ("sh", "-c", 'umask 077; exec "$@"', "sh")
 class Project(NamedTuple):
     """What the head of a build.sh says.
 
-    `varies` is what makes bare results differ. `elsewhere` are variables of the environment of the
+    `varies` is what makes bare results differ. `packages` are Debian's; `commands` are those that
+    come with one of that name or with another. `elsewhere` are variables of the environment of the
     second bare build, for what differs between two machines rather than two runs. `threads` marks
     programs whose threads share a clock: without SCHED_FIFO theirs need not repeat. `options` are
     those of `nsbuild exec` that it needs. `memory` marks what repeats only where no thread waits
@@ -68,6 +69,7 @@ class Project(NamedTuple):
     name: str
     varies: str
     packages: tuple[str, ...]
+    commands: tuple[str, ...]
     elsewhere: tuple[str, ...]
     threads: bool
     options: tuple[str, ...]
@@ -91,6 +93,7 @@ def described(script: Path) -> Project:
         script.parent.name,
         head["Varies"],
         tuple(head["Packages"].split()),
+        tuple(head.get("Commands", "").split()),
         tuple(head.get("Elsewhere", "").split()),
         "Threads" in head,
         tuple(head.get("Options", "").split()),
@@ -289,26 +292,11 @@ def show(result: Result) -> None:
 
 def main() -> int:
     """Build what is asked for and print it; the exit status says whether all is as it should be."""
-    parser = argparse.ArgumentParser(prog="corpus", description=__doc__.partition("\n")[0])
-    parser.add_argument("--write", type=Path, help="write the page for the documentation here")
-    parser.add_argument("project", nargs="*", help="default: all of them")
-    asked = parser.parse_args()
-    chosen = [p for p in projects() if p.name in asked.project or not asked.project]
-    if unknown := set(asked.project) - {p.name for p in chosen}:
-        parser.error(f"not one of these projects: {', '.join(sorted(unknown))}")
-    results = []
-    failed = False
-    for project in chosen:
-        try:
-            results.append(compare(project))
-        except BuildError as error:
-            print(f"{project.name}: {error}", flush=True)
-            failed = True
-            continue
-        show(results[-1])
-    if asked.write:
-        asked.write.write_text(page(results))
-    return 1 if failed or any(r.inside or not r.bare for r in results) else 0
+    title = "corpus", (__doc__ or "").partition("\n")[0]
+    return make_table(
+        *(title, projects(), compare, show, page),
+        lambda result: bool(result.bare) and not result.inside,
+    )
 
 
 if __name__ == "__main__":

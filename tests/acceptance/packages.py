@@ -11,7 +11,6 @@ a busy process on each CPU beside it. --write makes the page for the documentati
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import shutil
@@ -26,6 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.acceptance.table import BuildError, make_table
 from tests.system.harness import load, next_second
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -128,10 +128,6 @@ build dependencies are installed.
 
 | file | SHA-256, its first 16 digits |
 |---|---|"""
-
-
-class BuildError(Exception):
-    """A build or a tool failed; the text ends with what it said last."""
 
 
 def run(command: Sequence[str | Path], log: Path, env: dict[str, str] | None = None) -> None:
@@ -361,26 +357,11 @@ def show(result: Result) -> None:
 
 def main() -> int:
     """Build what is asked for and print it; the exit status says whether all is equal inside."""
-    parser = argparse.ArgumentParser(prog="packages", description=__doc__.partition("\n")[0])
-    parser.add_argument("--write", type=Path, help="write the page for the documentation here")
-    parser.add_argument("package", nargs="*", help="default: all of them")
-    asked = parser.parse_args()
-    chosen = [p for p in PACKAGES if p.name in asked.package or not asked.package]
-    if unknown := set(asked.package) - {p.name for p in chosen}:
-        parser.error(f"not one of these packages: {', '.join(sorted(unknown))}")
-    results = []
-    failed = False
-    for package in chosen:
-        try:
-            results.append(compare(package))
-        except BuildError as error:
-            print(f"{package.name}: {error}", flush=True)
-            failed = True
-            continue
-        show(results[-1])
-    if asked.write:
-        asked.write.write_text(page(results))
-    return 1 if failed or not all(a.equal for r in results for a in r.artifacts) else 0
+    title = "packages", (__doc__ or "").partition("\n")[0]
+    return make_table(
+        *(title, PACKAGES, compare, show, page),
+        lambda result: all(artifact.equal for artifact in result.artifacts),
+    )
 
 
 if __name__ == "__main__":

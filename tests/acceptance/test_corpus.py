@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from tests.acceptance.corpus import CORPUS, SECONDS, Project, compare, projects
 from tests.system.account import CHECKOUT
 from tests.system.capabilities import needs
+from tests.system.harness import PATH
 
 PROJECTS = projects()
 
@@ -41,6 +43,8 @@ def test_setup_installs_what_they_need_and_no_more() -> None:
     needed = {package for project in PROJECTS for package in project.packages}
     assert needed <= listed("PACKAGES") | listed("CORPUS_PACKAGES")
     assert listed("CORPUS_PACKAGES") <= needed
+    commands = {command for project in PROJECTS for command in project.commands}
+    assert listed("CORPUS_COMMANDS") == commands
 
 
 @pytest.mark.timeout(4 * SECONDS + 60)
@@ -48,6 +52,8 @@ def test_setup_installs_what_they_need_and_no_more() -> None:
 def test_project_is_equal_twice_under_nsbuild_only(project: Project) -> None:
     for package in project.packages:
         needs(f"the Debian package {package}", is_installed(package))
+    for command in project.commands:
+        needs(f"the command {command}", shutil.which(command, path=PATH) is not None)
     if project.threads:
         needs("root, for SCHED_FIFO", os.getuid() == 0)
     result = compare(project)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Packages: erlang-base
 # Varies: times of the files in an archive, random numbers and a time in a generated module
-# Threads: the schedulers of its runtime; one of them keeps asking until the spin guard steps in
+# Threads: the schedulers of its runtime
 set -eu
 escript build.escript

@@ -1,0 +1,3 @@
+import { greet } from "./greet.js";
+import { table } from "./table.js";
+console.log(greet(BUILT), table);
