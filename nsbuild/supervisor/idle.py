@@ -44,9 +44,9 @@ OUTSIDE = b"o"
 BUSY = b"b"
 """Like the two others it is followed by VERDICT, that by a number for each held thread that has a
 signal to take, and those by BLOCKED for each that was asked for."""
-VERDICT = struct.Struct("=QI")
+VERDICT = struct.Struct("=QI?")
 """The CPU time that all threads have used so far, in clock ticks, 0 unless BUSY; how many numbers
-follow."""
+follow; whether somebody runs or could."""
 DONE = struct.Struct("=?")
 HELD = struct.Struct("=IQQ")
 """A thread's number inside; the signals that its call takes though the thread blocks them; and
@@ -93,11 +93,13 @@ class Task(NamedTuple):
 class Verdict(NamedTuple):
     """FREE, IDLE, OUTSIDE or BUSY; the CPU time used; the held threads that have a signal to take.
 
-    Or END, and whether that was `done`. `blocked` are those who sleep on a socket with a timeout.
+    With BUSY something `runs`, unless all sleep, and one of them for what will come by itself. Or
+    END, and whether that was `done`. `blocked` are those who sleep on a socket with a timeout.
     """
 
     kind: bytes
     ticks: int = 0
+    runs: bool = False
     signalled: Sequence[int] = ()
     blocked: Sequence[Blocked] = ()
     done: bool = False
@@ -140,11 +142,12 @@ class IdleProcess:
             return Verdict(kind)
         if kind == END:
             return Verdict(kind, done=DONE.unpack_from(message, 1)[0])
-        ticks, count = VERDICT.unpack_from(message, 1)
+        ticks, count, runs = VERDICT.unpack_from(message, 1)
         numbers, rest = 1 + VERDICT.size, 1 + VERDICT.size + count * _NUMBER.size
         return Verdict(
             kind,
             ticks,
+            runs,
             [number for (number,) in _NUMBER.iter_unpack(message[numbers:rest])],
             [Blocked(*values) for values in BLOCKED.iter_unpack(message[rest:])],
         )
@@ -210,14 +213,15 @@ class Look:
             kind = BUSY
         elif Awaited.INPUT in waits:
             kind = OUTSIDE
+        runs = any(task.state == b"R" for task in tasks.values())
         if kind != BUSY and self._tasks() != tasks:
-            kind = BUSY
+            kind, runs = BUSY, True
         if kind == BUSY:
             ticks = sum(map(self._ticks, tasks.values()))
         blocked = self._asleep_on_sockets(tasks) if sockets else []
         return b"".join(
             (
-                kind + VERDICT.pack(ticks, len(signalled)),
+                kind + VERDICT.pack(ticks, len(signalled), runs),
                 *map(_NUMBER.pack, signalled),
                 *(BLOCKED.pack(*one) for one in blocked[:_MOST_BLOCKED]),
             )

@@ -341,8 +341,9 @@ class Waits:
         waited = now - max(quiet.since, first.since)
         if verdict.kind == OUTSIDE:
             return waited >= patience
-        # Nobody uses the CPU either: what is being done for somebody does not come to its end.
-        stuck = used <= quiet.used and waited >= max(patience, _STUCK)
+        # Nobody could use the CPU: what is being done for somebody does not come to its end. Who
+        # could and does not is kept from it by others of the host.
+        stuck = not verdict.runs and used <= quiet.used and waited >= max(patience, _STUCK)
         return stuck or used - quiet.used >= max(patience, _LEAST_USED)
 
     def _resume_changed(self) -> bool:
