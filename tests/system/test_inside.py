@@ -183,6 +183,34 @@ def test_setuid_programs_make_root(root: Runner) -> None:
     assert outcome.lines == ["0", "daemon", "0"], outcome
 
 
+def test_set_user_id_programs_of_the_containers_own_root(ns: Runner) -> None:
+    """For an ordinary user too, whose container's root owns what is made inside."""
+    needs_tools("setpriv")
+    script = (
+        "mkdir d; chmod 755 d; cp $(command -v id) d/id; chmod 4755 d/id; cd d; "
+        "setpriv --reuid=5 --regid=5 --clear-groups sh -c 'id -u; ./id -u; ./id -ru'"
+    )
+    assert ns.exec("sh", "-ec", script).ok().lines == ["5", "0", "5"]
+
+
+def test_a_terminal_of_a_devpts_mounted_inside(ns: Runner) -> None:
+    """As builders mount one in a chroot; the terminal is found by its name there."""
+    needs_tools("python3")
+    program = (
+        "import os, sys, tty; master = os.open('/tmp/p/ptmx', os.O_RDWR | os.O_NOCTTY)\n"
+        "import fcntl, struct; fcntl.ioctl(master, 0x40045431, struct.pack('i', 0))\n"
+        "slave = os.open('/tmp/p/0', os.O_RDWR | os.O_NOCTTY); tty.setraw(slave)\n"
+        "os.write(slave, b'through'); print(os.read(master, 7).decode(), os.isatty(slave))\n"
+        "print(sorted(os.listdir('/tmp/p')), oct(os.stat('/tmp/p/0').st_mode))\n"
+    )
+    script = (
+        "mkdir /tmp/p; mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts /tmp/p; "
+        'python3 -c "$0"; umount /tmp/p'
+    )
+    seen = ns.exec("sh", "-ec", script, program).ok().lines
+    assert seen == ["through True", "['0', 'ptmx'] 0o20620"]
+
+
 INNER_ROOT = """
 import os, subprocess, sys
 CLONE_NEWUSER = 0x10000000
