@@ -6,6 +6,7 @@ argparse neither says what getopt says nor lets an argument look like one of its
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 from nsbuild.errors import NsbuildError
@@ -14,18 +15,20 @@ Takes = Mapping[str, "bool | None"]
 """Long option -> whether it takes a value; None: only one that is given behind a `=`."""
 
 
+_STOP = ("help", "version")
+"""What follows one of these is not looked at any more."""
+
+
 class Unknown(NsbuildError):
     """A command line that cannot be understood."""
 
 
-def read(
-    arguments: Sequence[str], theirs: Takes, ours: Takes, stop: Sequence[str] = ("help", "version")
-) -> tuple[dict[str, str], list[str]]:
+def read(arguments: Sequence[str], theirs: Takes, ours: Takes) -> tuple[dict[str, str], list[str]]:
     """The options of `arguments`, by name, and the operands; the last one of a name counts.
 
-    Like `scan` otherwise.
+    Like `scan` otherwise, without short options.
     """
-    given, operands = scan(arguments, theirs, ours, {}, stop)
+    given, operands = scan(arguments, theirs, ours, {})
     return dict(given), operands
 
 
@@ -34,13 +37,12 @@ def scan(
     theirs: Takes,
     ours: Takes,
     letters: Mapping[str, str],
-    stop: Sequence[str] = ("help", "version"),
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """The options of `arguments` in their order, each with its value, and the operands.
 
     Those of `theirs` may be abbreviated as long as no other of them begins so, and `ours` stay out
-    of that; `letters` are the short names of some, or of some with a value (NAME=VALUE). What
-    follows one of `stop` is not looked at any more. Raises Unknown.
+    of that; `letters` are the short names of some, or of some with a value (NAME=VALUE). Raises
+    Unknown.
     """
     takes = {**theirs, **ours}
     options: list[tuple[str, str]] = []
@@ -53,7 +55,7 @@ def scan(
             options.append(_long(word, rest, theirs, takes))
         else:
             options.extend(_short(word[1:], rest, letters, takes))
-        if options[-1][0] in stop:
+        if options[-1][0] in _STOP:
             return options, []
     return options, rest
 
@@ -98,3 +100,12 @@ def _full_name(given: str, word: str, theirs: Takes, takes: Takes) -> str:
         among = "".join(f" '--{name}'" for name in meant)
         raise Unknown(f"option '{word}' is ambiguous; possibilities:{among}")
     raise Unknown(f"unrecognized option '{word}'")
+
+
+def tell(text: str) -> int:
+    """Write what --help or --version asks for; returns the exit code, raises NsbuildError."""
+    try:
+        os.write(1, text.encode())
+    except OSError as error:
+        raise NsbuildError.from_os("write error", error) from error
+    return 0

@@ -80,8 +80,8 @@ def main(arguments: list[str]) -> int:
 def _spawn(asked: Asked) -> int:
     from nsbuild.container.front import run_container
 
-    speak_as("systemd-nspawn", quiet=asked.quiet, failure=EXIT_FAILURE)
     spec = container_spec(asked)
+    speak_as("systemd-nspawn", quiet=asked.quiet and not spec.debug, failure=EXIT_FAILURE)
     _status(asked, f"Spawning container {asked.machine} on {asked.directory}.")
     code = run_container(spec)
     end = f"failed with error code {code}" if code else "exited successfully"
@@ -153,5 +153,4 @@ def _command(asked: Asked, epoch: int, cpu_model: str, machine_id: str) -> Comma
 def _tell(what: str) -> int:
     from nsbuild import __version__
 
-    sys.stdout.write(_HELP if what == "help" else f"systemd-nspawn (nsbuild) {__version__}\n")
-    return 0
+    return gnuopt.tell(_HELP if what == "help" else f"systemd-nspawn (nsbuild) {__version__}\n")
