@@ -44,6 +44,30 @@ def test_who_mounts_by_descriptors_is_led_to_mount(ns: Runner, fstype: str) -> N
         assert bare.lines != seen.lines[1:]
 
 
+def test_a_proc_and_a_sysfs_in_a_user_namespace_within(ns: Runner) -> None:
+    """Bare the kernel gives such a one a proc of its own; here it would give none, as in Docker."""
+    script = (
+        "mkdir /tmp/p /tmp/s; unshare -Urmpf sh -ec 'mount -t proc proc /tmp/p; "
+        "mount -t sysfs s /tmp/s; cmp /proc/uptime /tmp/p/uptime; cmp /proc/cpuinfo /tmp/p/cpuinfo; "
+        "test -e /tmp/p/self/exe; diff -r /sys /tmp/s; umount /tmp/p; umount /tmp/s; "
+        "ls -A /tmp/p /tmp/s; umount /proc || echo locked'"
+    )
+    seen = ns.exec("sh", "-ec", script)
+    assert (seen.code, seen.lines) == (0, ["/tmp/p:", "", "/tmp/s:", "locked"]), seen
+
+
+@pytest.mark.parametrize("around", ["unshare -Ur", "setpriv --bounding-set=-sys_admin unshare -m"])
+def test_who_has_no_right_to_a_mount_namespace_mounts_nothing_there(
+    ns: Runner, around: str
+) -> None:
+    """Root of an inner user namespace alone is none of the container's mounts."""
+    needs_tools("setpriv")
+    script = f"mkdir /tmp/p; {around} mount -t proc proc /tmp/p; ls -A /tmp/p"
+    seen = ns.exec("sh", "-c", script)
+    assert seen.stdout == b"", seen
+    assert b"denied" in seen.stderr or b"not permitted" in seen.stderr
+
+
 def test_mounts_in_a_mount_namespace_of_its_own(ns: Runner) -> None:
     script = (
         "mkdir -p /tmp/r/proc; unshare -m sh -ec 'mount -t proc proc /tmp/r/proc; "
