@@ -38,6 +38,7 @@ D := debian/tiny
 build build-arch build-indep:
 \techo 'int main(void) { return 0; }' > tiny.c
 \tcc -o tiny tiny.c
+\ttest -x /proc/self/exe
 \tdate +%s.%N > stamp
 \tod -An -tx1 -N8 /dev/urandom >> stamp
 \tsh -c 'echo $$$$' >> stamp

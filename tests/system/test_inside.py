@@ -48,8 +48,9 @@ def test_a_proc_and_a_sysfs_in_a_user_namespace_within(ns: Runner) -> None:
     """Bare the kernel gives such a one a proc of its own; here it would give none, as in Docker."""
     script = (
         "mkdir /tmp/p /tmp/s; unshare -Urmpf sh -ec 'mount -t proc proc /tmp/p; "
-        "mount -t sysfs s /tmp/s; cmp /proc/uptime /tmp/p/uptime; cmp /proc/cpuinfo /tmp/p/cpuinfo; "
-        "test -e /tmp/p/self/exe; diff -r /sys /tmp/s; umount /tmp/p; umount /tmp/s; "
+        "mount -t sysfs s /tmp/s; cmp /proc/uptime /tmp/p/uptime; "
+        "cmp /proc/cpuinfo /tmp/p/cpuinfo; test -e /tmp/p/self/exe; diff -r /sys /tmp/s; "
+        "umount /tmp/p; umount /tmp/s; "
         "ls -A /tmp/p /tmp/s; umount /proc || echo locked'"
     )
     seen = ns.exec("sh", "-ec", script)
