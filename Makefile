@@ -17,10 +17,10 @@ MAN_PAGES := $(patsubst docs/man/%.md,.cache/man/%,$(wildcard docs/man/*.md))
 # (an archive of every kind) and build with. Every target looks whether they are there.
 PACKAGES := \
   autoconf bubblewrap build-essential busybox-static ca-certificates cmake cpio debhelper debootstrap \
-  default-jdk-headless dpkg-dev e2fsprogs fakeroot gcc gcc-multilib git golang-go help2man iproute2 \
+  default-jdk-headless dpkg-dev e2fsprogs fakechroot fakeroot gcc gcc-multilib git golang-go help2man iproute2 \
   libc6-dev libcap-dev libseccomp2 make man-db mmdebstrap musl-tools ninja-build openssl pandoc perl \
-  procps psmisc python3 python3-dev python3-venv rsync shellcheck squashfs-tools strace sudo texinfo \
-  uidmap util-linux uuid-runtime xorriso zip
+  pbuilder procps psmisc python3 python3-dev python3-venv rsync sbuild shellcheck squashfs-tools \
+  strace sudo texinfo uidmap util-linux uuid-runtime xorriso zip
 
 # The toolchains of tests/acceptance/corpus, beyond those: 540 MB to fetch, 2.7 GB on the disk.
 CORPUS_PACKAGES := \

@@ -48,15 +48,23 @@ class _Voice:
 
     program = "nsbuild"
     quiet = False
+    failure = 0
 
 
-def speak_as(program: str, quiet: bool) -> None:
+def speak_as(program: str, quiet: bool, failure: int = 0) -> None:
     """Say `program` before each report from now on; if `quiet`, give no warning.
 
     For a program that stands in for another one, whose callers expect no other words on stderr.
+    Where that one has a single exit status for all its own failures, it is `failure`.
     """
     _Voice.program = program
     _Voice.quiet = quiet
+    _Voice.failure = failure
+
+
+def exit_status(code: int) -> int:
+    """The exit status for a failure of our own with `code`."""
+    return _Voice.failure or code
 
 
 def warn(text: str) -> None:

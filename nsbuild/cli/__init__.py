@@ -12,11 +12,12 @@ import signal
 import sys
 from typing import NoReturn
 
-from nsbuild.errors import EXIT_OURS, NsbuildError, report
+from nsbuild.errors import EXIT_OURS, NsbuildError, exit_status, report
 
 VERBS = {
     "exec": ("nsbuild.cli.exec", "run a command deterministically in a root directory"),
     "chroot": ("nsbuild.cli.chroot", "the same, in the place of chroot(1)"),
+    "nspawn": ("nsbuild.cli.nspawn", "the same, in the place of systemd-nspawn(1)"),
     "install-chroot": ("nsbuild.cli.install", "be the machine's chroot, or that of a root"),
     "uninstall-chroot": ("nsbuild.cli.uninstall", "be it no longer"),
     "epoch": ("nsbuild.cli.epoch", "print when the clock of a root directory has to begin"),
@@ -27,13 +28,17 @@ _USAGE = "usage: nsbuild VERB [ARGUMENT...]\n       nsbuild VERB --help\n\nverbs
 _OPTIONS = "\noptions:\n  --help     show this\n  --version  show the version\n"
 
 
-def main(chroot: bool = False) -> NoReturn:
+NAMES = {"chroot": "chroot", "systemd-nspawn": "nspawn"}
+"""Name of a program that we stand in for -> the verb that does."""
+
+
+def main(verb: str = "") -> NoReturn:
     """The console script: runs the verb and exits with its code.
 
-    Called by the name `chroot`, or told so, it is that verb.
+    Called by the name of a program that we stand in for, or told so, it is that verb.
     """
-    chroot = chroot or os.path.basename(sys.argv[0]) == "chroot"
-    arguments = ["chroot"] * chroot + sys.argv[1:]
+    verb = verb or NAMES.get(os.path.basename(sys.argv[0]), "")
+    arguments = [verb] * bool(verb) + sys.argv[1:]
     if arguments[:1] == ["chroot"] and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         # No exception: its caller is to see that the signal has ended it.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -41,12 +46,12 @@ def main(chroot: bool = False) -> NoReturn:
         code = run(arguments)
     except NsbuildError as error:
         report(str(error))
-        code = error.code
+        code = exit_status(error.code)
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
         # Whoever read our help has seen enough of it.
-        code = EXIT_OURS
+        code = exit_status(EXIT_OURS)
     sys.exit(code)
 
 

@@ -178,12 +178,7 @@ def _try(newroot: str, wanted: Wanted) -> None:
 def _tell(help_wanted: bool) -> int:
     from nsbuild import __version__
 
-    text = _HELP if help_wanted else f"chroot (nsbuild) {__version__}\n"
-    try:
-        os.write(1, text.encode())
-    except OSError as error:
-        raise NsbuildError.from_os("write error", error) from error
-    return 0
+    return gnuopt.tell(_HELP if help_wanted else f"chroot (nsbuild) {__version__}\n")
 
 
 def _is_root(path: str) -> bool:

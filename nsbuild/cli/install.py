@@ -1,4 +1,4 @@
-"""nsbuild install-chroot: be what `chroot` means, for the machine or for one root."""
+"""nsbuild install-chroot: be what `chroot` or `systemd-nspawn` means, for the machine or a root."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 from nsbuild.cli.standin import standin_of
 
-_SUMMARY = "Make `chroot` mean `nsbuild chroot`, on this machine or inside ROOT."
+_SUMMARY = "Make `chroot` (or `systemd-nspawn`) mean nsbuild's, on this machine or inside ROOT."
 
 
 def main(arguments: list[str]) -> int:

@@ -1,10 +1,11 @@
-"""The file that stands in for chroot(1): what it says, where it is put, and how it is taken away.
+"""The file that stands in for chroot(1) or systemd-nspawn(1): what it says, where it is put, and
+how it is taken away.
 
 It is a few lines of Python and no symbolic link, so that it runs with the Python that nsbuild was
 installed for and without the caller's PYTHON variables. Either it comes before the real one in
-every usual PATH, or it takes its place by dpkg-divert(1), which keeps the real one as
-/usr/sbin/chroot.distrib. Each step replaces one whole file by another, since somebody may call
-chroot at any moment, and may be repeated.
+every usual PATH, or it takes its place by dpkg-divert(1), which keeps the real one under the same
+name with .distrib behind it. Each step replaces one whole file by another, since somebody may call
+the program at any moment, and may be repeated.
 """
 
 from __future__ import annotations
@@ -12,15 +13,47 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import NamedTuple
 
 from nsbuild.cli.parser import Parser
 from nsbuild.errors import NsbuildError
 
-BESIDE = "/usr/local/sbin/chroot"
-PLACE = "/usr/sbin/chroot"
-ASIDE = "/usr/sbin/chroot.distrib"
 
-_MARK = "# This is nsbuild's chroot; `nsbuild uninstall-chroot` takes it away again."
+class Original(NamedTuple):
+    """What is stood in for: its `name` and `place`; `beside` is found before that, `verb` is ours.
+
+    `option` chooses it on the command line.
+    """
+
+    name: str
+    verb: str
+    beside: str
+    place: str
+    option: str = ""
+
+    @property
+    def aside(self) -> str:
+        """Where the real one is while ours has its place."""
+        return f"{self.place}.distrib"
+
+    @property
+    def mark(self) -> str:
+        """The line that ours is known by."""
+        return (
+            f"# This is nsbuild's {self.name}; "
+            f"`nsbuild uninstall-chroot{self.option}` takes it away again."
+        )
+
+
+CHROOT = Original("chroot", "chroot", "/usr/local/sbin/chroot", "/usr/sbin/chroot")
+NSPAWN = Original(
+    "systemd-nspawn",
+    "nspawn",
+    "/usr/local/bin/systemd-nspawn",
+    "/usr/bin/systemd-nspawn",
+    " --nspawn",
+)
+
 _SCRIPTS = ("/usr/local/bin/nsbuild", "/usr/bin/nsbuild", "/opt/nsbuild/bin/nsbuild")
 """Where an installed nsbuild is looked for in another root."""
 _LONGEST_LINE = 255
@@ -30,18 +63,19 @@ _LONGEST_LINE = 255
 class Standin:
     """The file, in the machine's own root or in another one; `divert` chooses the place."""
 
-    def __init__(self, root: str, divert: bool) -> None:
+    def __init__(self, root: str, divert: bool, original: Original = CHROOT) -> None:
         if not os.path.isdir(root):
             raise NsbuildError(f"no directory {root!r}")
         self._root = os.path.realpath(root).rstrip("/")
         self._divert = divert
-        self.path = self._root + (PLACE if divert else BESIDE)
+        self._original = original
+        self.path = self._root + (original.place if divert else original.beside)
 
     def install(self) -> str:
         """Put it there; says what was done."""
         text = self._text()
         present = _read(self.path)
-        ours = _MARK in present
+        ours = self._original.mark in present
         if not self._divert and present and not ours:
             raise NsbuildError(f"{self.path} is not nsbuild's", "move it away first")
         if self._divert:
@@ -50,19 +84,19 @@ class Standin:
             if not ours:
                 self._put_aside()
         if present == text:
-            return f"nsbuild's chroot is {self.path} already"
+            return f"nsbuild's {self._original.name} is {self.path} already"
         _replace(self.path, text)
-        return f"nsbuild's chroot is {self.path} now"
+        return f"nsbuild's {self._original.name} is {self.path} now"
 
     def uninstall(self) -> str:
         """Take it away; says what was done, nothing being there included."""
         present = _read(self.path)
-        ours = _MARK in present
+        ours = self._original.mark in present
         if present and not ours and not self._divert:
             raise NsbuildError(f"{self.path} is not nsbuild's", "it was left as it is")
         try:
             if self._divert and ours:
-                os.rename(self._root + ASIDE, self.path)
+                os.rename(self._root + self._original.aside, self.path)
             elif ours:
                 os.unlink(self.path)
         except OSError as error:
@@ -73,7 +107,7 @@ class Standin:
 
     def _put_aside(self) -> None:
         """Keep the real one under its other name as well, for the moment under both."""
-        aside = self._root + ASIDE
+        aside = self._root + self._original.aside
         try:
             if not os.path.lexists(aside):
                 os.link(self.path, aside)
@@ -86,14 +120,14 @@ class Standin:
         return shown.strip() == "LOCAL"
 
     def _dpkg_divert(self, act: str) -> str:
-        """Tell dpkg, which must not write over our file when coreutils is upgraded."""
+        """Tell dpkg, which must not write over our file when the real one is upgraded."""
         command = ["dpkg-divert", f"--root={self._root or '/'}"]
         if act != "--listpackage":
-            # With --rename there would be no chroot for a moment, and dpkg warns of that.
-            command += ["--quiet", "--local", "--no-rename", f"--divert={ASIDE}"]
+            # With --rename there would be no program for a moment, and dpkg warns of that.
+            command += ["--quiet", "--local", "--no-rename", f"--divert={self._original.aside}"]
         try:
             done = subprocess.run(
-                [*command, act, PLACE], capture_output=True, text=True, check=False
+                [*command, act, self._original.place], capture_output=True, text=True, check=False
             )
         except OSError as error:
             raise NsbuildError.from_os(
@@ -121,8 +155,8 @@ class Standin:
             raise NsbuildError(
                 f"{python} cannot run nsbuild", "a module that it needs cannot be imported"
             )
-        call = "from nsbuild.cli import main\n\nmain(chroot=True)\n"
-        return f"{first}\n{_MARK}\nimport sys\n\n{path}{call}"
+        call = f"from nsbuild.cli import main\n\nmain({self._original.verb!r})\n"
+        return f"{first}\n{self._original.mark}\nimport sys\n\n{path}{call}"
 
     def _python(self) -> tuple[str, str]:
         """A Python in the root, and the package's directory that it is to run, "" for its own."""
@@ -143,7 +177,7 @@ class Standin:
     def _package_of(self, python: str, path: str) -> str:
         """The directory of the nsbuild that the script would run; "" if that would not work."""
         program = (
-            f"import os, sys\n{path}import nsbuild.cli.chroot, nsbuild.cli.rules\n"
+            f"import os, sys\n{path}import nsbuild.cli.{self._original.verb}, nsbuild.cli.rules\n"
             "print(os.path.dirname(nsbuild.__file__))"
         )
         enter = [] if not self._root else [_chroot_of_the_system(), self._root]
@@ -159,7 +193,7 @@ class Standin:
 
 
 def _chroot_of_the_system() -> str:
-    return ASIDE if os.path.exists(ASIDE) else PLACE
+    return CHROOT.aside if os.path.exists(CHROOT.aside) else CHROOT.place
 
 
 def _read(path: str) -> str:
@@ -194,8 +228,13 @@ def standin_of(verb: str, summary: str, arguments: list[str]) -> Standin:
     parser.add_argument(
         "--divert",
         action="store_true",
-        help=f"at {PLACE}, by dpkg-divert, instead of {BESIDE}",
+        help=f"at {CHROOT.place} itself, by dpkg-divert, instead of {CHROOT.beside}",
+    )
+    parser.add_argument(
+        "--nspawn",
+        action="store_true",
+        help=f"{NSPAWN.name} rather than chroot: {NSPAWN.beside}, or {NSPAWN.place}",
     )
     parser.add_argument("root", metavar="ROOT", nargs="?", default="/", help="another root (/)")
     options = parser.parse_args(arguments)
-    return Standin(options.root, options.divert)
+    return Standin(options.root, options.divert, NSPAWN if options.nspawn else CHROOT)

@@ -6,7 +6,7 @@ import sys
 
 from nsbuild.cli.standin import standin_of
 
-_SUMMARY = "Make `chroot` mean what it meant before `nsbuild install-chroot`."
+_SUMMARY = "Make `chroot` (or `systemd-nspawn`) mean what it meant before `nsbuild install-chroot`."
 
 
 def main(arguments: list[str]) -> int:

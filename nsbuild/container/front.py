@@ -30,7 +30,7 @@ from nsbuild.container.terminal import (
     give_terminal,
 )
 from nsbuild.container.userns import plan_id_maps
-from nsbuild.errors import EXIT_OURS, NsbuildError, report, warn
+from nsbuild.errors import EXIT_OURS, NsbuildError, exit_status, report, warn
 from nsbuild.kernel.seccomp import Program
 from nsbuild.seccomp import compiled
 from nsbuild.supervisor.initpriority import InitPriority
@@ -226,14 +226,17 @@ class Front:
 
     def _exit_code(self) -> int:
         if self._status is None:
-            return EXIT_OURS
+            return exit_status(EXIT_OURS)
         status = self._prepared.handover.status
         if self._contract and status is not None and os.WIFSIGNALED(status):
             _die_by(os.WTERMSIG(status))
+        manners = self._prepared.spec.command.manners
+        if manners and status is not None and os.WIFSIGNALED(status):
+            return manners.killed
         code = os.waitstatus_to_exitcode(self._status)
         if code < 0:
             report(
                 f"the supervisor was killed by {signal.Signals(-code).name}; so is the container"
             )
-            return EXIT_OURS
+            return exit_status(EXIT_OURS)
         return code

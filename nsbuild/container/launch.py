@@ -33,7 +33,15 @@ from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import ContainerSpec
 from nsbuild.container.userns import IdMaps, write_id_maps
 from nsbuild.determinism.clock import NSEC_PER_SEC
-from nsbuild.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_OURS, NsbuildError, report, warn
+from nsbuild.errors import (
+    EXIT_CANNOT_INVOKE,
+    EXIT_NOT_FOUND,
+    EXIT_OURS,
+    NsbuildError,
+    exit_status,
+    report,
+    warn,
+)
 from nsbuild.kernel.process import pidfd_getfd
 from nsbuild.kernel.seccomp import Program
 from nsbuild.supervisor.continuation import files_left, progress
@@ -257,6 +265,8 @@ class Container:
         if command.contract is not None:
             return command.contract.error(stage, number, command.argv)
         reason = os.strerror(number)
+        if command.manners is not None:
+            return NsbuildError(f"{command.manners.failure(stage, command)}: {reason}")
         if stage == STAGE_WORKDIR:
             return NsbuildError(f"cannot enter working directory {command.workdir}: {reason}")
         if stage == STAGE_IDS:
@@ -293,12 +303,12 @@ def supervise(prepared: Prepared, front: socket.socket, terminal: socket.socket 
     _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
     resource.setrlimit(resource.RLIMIT_RTTIME, (RUNAWAY_MICROSECONDS, hard))
     container = Container(prepared, front, terminal)
-    code = EXIT_OURS
+    code = exit_status(EXIT_OURS)
     try:
         code = container.run()
     except NsbuildError as error:
         report(str(error))
-        code = error.code
+        code = exit_status(error.code)
     except BaseException:  # noqa: BLE001 - a bug of ours must not run on in the front's code
         # Not by the traceback module: in the container's file system there is none to import.
         sys.__excepthook__(*sys.exc_info())

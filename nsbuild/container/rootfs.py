@@ -259,7 +259,8 @@ def _files(root: Rootfs, spec: RootSpec, target: str, host: Host) -> Iterator[Op
         if host.kind(target.rstrip("/") + path):
             yield WriteConstant(root, path, text, optional=True)
     resolver = "/etc/resolv.conf"
-    if spec.network == "host" and host.exists(resolver) and host.kind(f"{target}{resolver}"):
+    shared = spec.network == "host" and spec.resolver
+    if shared and host.exists(resolver) and host.kind(f"{target}{resolver}"):
         # The target's own may be a link into /run, where the plan has put an empty tmpfs.
         yield Bind(root, host.real(resolver), resolver, read_only=True)
 

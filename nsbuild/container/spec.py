@@ -62,6 +62,21 @@ class RootSpec(NamedTuple):
     boot_time: int = 1450797978
     cpu_model: str = "host"
     in_place: bool = False
+    resolver: bool = True
+    """Whether, with the host's network, /etc/resolv.conf is the host's."""
+
+
+class Manners(NamedTuple):
+    """How another program says what became of the command, for a verb that stands in for it."""
+
+    failures: dict[int, str]
+    """Stage of a start that failed (see `handover`) -> text with the command's fields in it."""
+    killed: int
+    """The exit status for a command that a signal has ended."""
+
+    def failure(self, stage: int, command: CommandSpec) -> str:
+        """What could not be done with `command`."""
+        return self.failures[stage].format(command=command)
 
 
 class CommandSpec(NamedTuple):
@@ -78,6 +93,7 @@ class CommandSpec(NamedTuple):
     interactive: bool = False
     tty: bool = False
     contract: Contract | None = None
+    manners: Manners | None = None
 
 
 class SchedulingSpec(NamedTuple):

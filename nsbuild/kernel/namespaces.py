@@ -36,6 +36,8 @@ PER_MASK = 0x00FF
 
 _NS_GET_PID_FROM_PIDNS, _NS_GET_TGID_IN_PIDNS = 0x8004B706, 0x8004B709
 """linux/nsfs.h, Linux 6.11."""
+_NS_GET_USERNS = 0xB701
+"""ioctl_ns(2)."""
 
 _unshare = libc.unshare
 _unshare.argtypes = [c_int]
@@ -92,6 +94,22 @@ def link_up(interface: str) -> None:
         flags = struct.unpack_from("H", fcntl.ioctl(control, SIOCGIFFLAGS, request), 16)[0]
         request = struct.pack("16sH22x", interface.encode(), flags | IFF_UP)
         fcntl.ioctl(control, SIOCSIFFLAGS, request)
+
+
+def owner_of(path: str) -> int:
+    """The inode of the user namespace that owns the namespace at `path`, a link of /proc/PID/ns.
+
+    Raises OSError, EPERM if that is not within our own.
+    """
+    namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        users = fcntl.ioctl(namespace, _NS_GET_USERNS)
+    finally:
+        os.close(namespace)
+    try:
+        return os.fstat(users).st_ino
+    finally:
+        os.close(users)
 
 
 def number_in(namespace: int, pid: int) -> int:

@@ -19,11 +19,17 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 from nsbuild.determinism.names import preferred_pid, thread_name
-from nsbuild.kernel.namespaces import CLONE_PARENT, CLONE_THREAD, CLONE_VM
+from nsbuild.kernel.namespaces import (
+    CLONE_NEWNS,
+    CLONE_NEWUSER,
+    CLONE_PARENT,
+    CLONE_THREAD,
+    CLONE_VM,
+)
 from nsbuild.kernel.x86_64 import NR
 
 from .answers import Handler
@@ -75,6 +81,8 @@ class Births:
         self.in_flight: Birth | None = None
         self.threads: Handler = lambda _call, _process: None
         """Called before a thread is made."""
+        self.new_mounts: Callable[[], None] = lambda: None
+        """Called before a process with a mount namespace of its own is made."""
         table.ending = self.ended
         self.waiting: deque[tuple[Call, Process]] = deque()
 
@@ -181,12 +189,16 @@ class Births:
     def _begin(self, call: Call, process: Process) -> None:
         flags = call.args[0] if call.nr == NR["clone"] else 0
         child = parent = None
+        if flags & CLONE_NEWNS:
+            self.new_mounts()
         if flags & CLONE_THREAD:
             self.threads(call, process)
             name = thread_name(process.name, process.threads_made)
         else:
             shares_memory = call.nr == NR["vfork"] or bool(flags & CLONE_VM)
             child = process.bear(0, shares_memory)
+            if flags & (CLONE_NEWNS | CLONE_NEWUSER):
+                child.place = None
             parent = process.parent if flags & CLONE_PARENT else process
             name = child.name
         vpid = self.numbers.reserve(preferred_pid(name))

@@ -182,6 +182,7 @@ class Supervisor:
             self._owes,
         )
         self.aio = Aio(self.waits)
+        self.births.new_mounts = devices.forget
         self.timers = Timers(self.waits, self.table.thread_outside)
         self.handlers = self._collect_handlers(rules)
         self.keeper = self._make_keeper()
@@ -227,7 +228,7 @@ class Supervisor:
             **self.aio.handlers(),
             **SocketTimes(lambda: self.waits.watch_sockets(blocked)).handlers(),
             **machine.handlers(),
-            **PlaceCalls().handlers(),
+            **PlaceCalls(self.times.devices.forget).handlers(),
             **mounts.handlers(),
             NR["arch_prctl"]: self._arch_prctl,
             NR["seccomp"]: _own_filter,

@@ -34,6 +34,7 @@ from nsbuild.kernel.files import (
 from nsbuild.kernel.namespaces import CLONE_NEWNS
 from nsbuild.kernel.process import inner_number, read_small, read_whole, status_fields
 
+from .innerroot import Ids, InnerRoot, is_magic
 from .listener import Call
 from .processes import Process
 
@@ -56,31 +57,13 @@ _OWN_LINK = re.compile(rb"(?:cwd|root|exe|fd/[0-9]+)(?=/|$)")
 """The links of /proc/PID that lead somewhere by themselves (proc_pid_fd(5))."""
 
 
-_OVERFLOW = 65534
-"""What an id is shown as that has none in a user namespace (user_namespaces(7))."""
-
-
-class Ids(NamedTuple):
-    """Lines of uid_map and gid_map of an inner user namespace: first inside, in ours, count."""
-
-    uids: tuple[tuple[int, ...], ...]
-    gids: tuple[tuple[int, ...], ...]
-
-    def uid(self, ours: int) -> int:
-        """How a user id is shown there."""
-        return _shown_id(self.uids, ours)
-
-    def gid(self, ours: int) -> int:
-        """How a group id is shown there."""
-        return _shown_id(self.gids, ours)
-
-
 class Place(NamedTuple):
     """From where and as whom a process looks; whether from a mount namespace or a root of its own.
 
     Descriptors of these are not kept: they would keep file systems busy that the guest unmounts.
     `dac` tells whether it may read whatever it likes (CAP_DAC_READ_SEARCH); `ids` how it sees ids,
-    None in the container's own user namespace.
+    None in the container's own user namespace. `over` is root of another one, who may read
+    whatever belongs there.
     """
 
     mount_namespace: bool
@@ -90,6 +73,7 @@ class Place(NamedTuple):
     groups: tuple[int, ...]
     dac: bool
     ids: Ids | None = None
+    over: bool = False
 
 
 PLAIN = Place(False, False, 0, 0, (), True)
@@ -158,8 +142,7 @@ class Places:
             if base < 0 and base != AT_FDCWD:
                 raise OSError(-base, os.strerror(-base))
             with self._taken(place, call.tid):
-                dir_fd = None if base == AT_FDCWD else base
-                fd = os.open(path, os.O_PATH | os.O_CLOEXEC | flags, dir_fd=dir_fd)
+                fd = _open(place, path, os.O_PATH | os.O_CLOEXEC | flags, base)
                 try:
                     yield fd
                 finally:
@@ -260,11 +243,7 @@ class Places:
         nofollow = os.O_NOFOLLOW if flags else 0
         with self._taken(place, tid):
             try:
-                found = os.open(
-                    path,
-                    os.O_PATH | os.O_CLOEXEC | nofollow,
-                    dir_fd=None if base == AT_FDCWD else base,
-                )
+                found = _open(place, path, os.O_PATH | os.O_CLOEXEC | nofollow, base)
             except OSError as error:
                 return error.errno or errno.ENOENT
         try:
@@ -338,13 +317,12 @@ class Places:
         uid, gid = (int(fields[key].split()[3]) for key in (b"Uid", b"Gid"))
         groups = tuple(map(int, fields[b"Groups"].split()))
         dac = int(fields[b"CapEff"], 16) & _DAC == _DAC
-        ids = None
+        ids, over = None, False
         try:
             if os.stat(tid + b"/ns/user").st_ino != self._users:
                 ids = Ids(_id_map(tid + b"/uid_map"), _id_map(tid + b"/gid_map"))
-                # Capabilities there hold for what the inner namespace owns, hardly for more than
-                # its owner's files, which need none.
-                dac = False
+                # Capabilities there hold for what the inner namespace owns.
+                over, dac = dac, False
             own = os.fstat(self._namespace).st_ino
             namespace = os.stat(tid + b"/ns/mnt").st_ino != own
             root = namespace or _root_key(tid + b"/root") != self._root_key
@@ -355,8 +333,19 @@ class Places:
             uid = gid = 0
         if dac and not uid:
             gid, groups = 0, ()
-        place = Place(namespace, root, uid, gid, groups, dac, ids)
+        place = Place(namespace, root, uid, gid, groups, dac, ids, over)
         return PLAIN if place == PLAIN else place
+
+
+def _open(place: Place, path: bytes, flags: int, base: int) -> int:
+    """open(2) with the rights of `place`, which we have taken on, from `base` or AT_FDCWD."""
+    dir_fd = None if base == AT_FDCWD else base
+    try:
+        return os.open(path, flags, dir_fd=dir_fd)
+    except PermissionError:
+        if not place.over or place.ids is None:
+            raise
+        return InnerRoot(place.ids, place.uid, place.gid).open(path, flags, dir_fd)
 
 
 def _root_key(path: bytes) -> tuple[int, ...]:
@@ -369,13 +358,6 @@ def _root_key(path: bytes) -> tuple[int, ...]:
 
 def _id_map(path: bytes) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(map(int, line.split())) for line in read_whole(path).splitlines())
-
-
-def _shown_id(lines: tuple[tuple[int, ...], ...], ours: int) -> int:
-    for inside, outside, count in lines:
-        if outside <= ours < outside + count:
-            return inside + ours - outside
-    return _OVERFLOW
 
 
 def _base(tid: int, dirfd: int) -> bytes:
@@ -459,7 +441,7 @@ def _without_self(
             if magic:
                 left = beyond[magic.end() :].lstrip(b"/")
                 return ours + b"/" + magic[0], (left or b".") + b"/" if slash else left, done
-        elif b":[" in link or _is_magic(base, here):
+        elif b":[" in link or is_magic(base, here):
             done = here + b"/"
         else:
             links += 1
@@ -482,12 +464,3 @@ def _link(base: int, path: bytes) -> bytes | None:
         if error.errno == errno.ENOENT and path.rpartition(b"/")[2] in _SELF:
             return b"" if exists(path, dir_fd) else None
         return None
-
-
-def _is_magic(base: int, path: bytes) -> bool:
-    """Whether a link is one of /proc's that lead somewhere by themselves (proc_pid_fd(5))."""
-    found = statx(base, path, AT_SYMLINK_NOFOLLOW)
-    # Those have a size of 0, or of 64 and not all rights; a link made of text has its length.
-    return not isinstance(found, int) and (
-        not found[8] or (found[8] == 64 and found[6] & 0o777 != 0o777)
-    )

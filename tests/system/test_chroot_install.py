@@ -91,6 +91,42 @@ dpkg-divert --list /usr/sbin/chroot; stat -c '%s %a' /usr/sbin/chroot; ls /usr/s
     ]
 
 
+def test_systemd_nspawn_beside_and_in_the_place_of_the_real_one(roots: Roots) -> None:
+    """The real one is a script here, since the package would bring all of systemd along."""
+    script = f"""
+rm -f /usr/bin/systemd-nspawn; mkdir -p "$1/usr"; export NSBUILD_HOSTNAME=box
+{NSBUILD} install-chroot --nspawn --divert; echo $?
+printf '#!/bin/sh\necho real "$@"\n' > /usr/bin/systemd-nspawn; chmod 755 /usr/bin/systemd-nspawn
+{NSBUILD} install-chroot --nspawn; hash -r; command -v systemd-nspawn
+systemd-nspawn -q -D "$1" date; systemd-nspawn -qD "$1" sh -c 'exit 5'; echo $?
+{NSBUILD} uninstall-chroot --nspawn; {NSBUILD} uninstall-chroot --nspawn; hash -r
+systemd-nspawn a; {NSBUILD} install-chroot --nspawn --divert
+dpkg-divert --list /usr/bin/systemd-nspawn; systemd-nspawn -q -D "$1" date
+/usr/bin/systemd-nspawn.distrib b; {NSBUILD} uninstall-chroot --nspawn --divert
+dpkg-divert --list /usr/bin/systemd-nspawn; systemd-nspawn c; command -v chroot
+"""
+    *said, last = lines(aside(roots, script))
+    assert said == [
+        "nsbuild: cannot keep /usr/bin/systemd-nspawn as /usr/bin/systemd-nspawn.distrib: "
+        "No such file or directory",
+        "125",
+        "nsbuild's systemd-nspawn is /usr/local/bin/systemd-nspawn now",
+        "/usr/local/bin/systemd-nspawn",
+        FIRST,
+        "5",
+        "/usr/local/bin/systemd-nspawn is no longer nsbuild's",
+        "/usr/local/bin/systemd-nspawn was not nsbuild's",
+        "real a",
+        "nsbuild's systemd-nspawn is /usr/bin/systemd-nspawn now",
+        "local diversion of /usr/bin/systemd-nspawn to /usr/bin/systemd-nspawn.distrib",
+        FIRST,
+        "real b",
+        "/usr/bin/systemd-nspawn is no longer nsbuild's",
+        "real c",
+    ]
+    assert last == "/usr/sbin/chroot"
+
+
 def test_in_another_root(roots: Roots) -> None:
     """It is the machine's own under another name here, since a Python must be in it."""
     place = roots.top / "other"

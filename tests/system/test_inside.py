@@ -26,12 +26,102 @@ def test_a_sysfs_mounted_inside_shows_the_same_machine(ns: Runner, network: str)
     assert ns.exec("sh", "-ec", script, options=[f"--network={network}"]).ok().stdout == b""
 
 
+@pytest.mark.parametrize("fstype", ["proc", "sysfs"])
+def test_who_mounts_by_descriptors_is_led_to_mount(ns: Runner, fstype: str) -> None:
+    """As util-linux does from 2.39 on; bare, a new proc shows how long the host is up."""
+    run = f"{ns.guest('mounts')} {fstype} /tmp/m"
+    script = f"mkdir -p /tmp/m; unshare -m {run}"
+    seen = ns.exec("sh", "-ec", script).ok()
+    own = ns.exec(
+        "sh", "-c", "echo uptime: $(cat /proc/uptime); cat /sys/devices/system/cpu/online"
+    )
+    uptime, online = own.ok().lines
+    shown = uptime if fstype == "proc" else f"devices/system/cpu/online: {online}"
+    assert seen.lines == ["fsopen: errno 38", shown]
+    if ns.is_root:
+        bare = ns.bare("sh", "-ec", f"d=$(mktemp -d); unshare -m {run.replace('/tmp/m', '$d')}")
+        assert "fsopen" not in bare.ok().text
+        assert bare.lines != seen.lines[1:]
+
+
+def test_a_proc_and_a_sysfs_in_a_user_namespace_within(ns: Runner) -> None:
+    """Bare the kernel gives such a one a proc of its own; here it would give none, as in Docker."""
+    script = (
+        "mkdir /tmp/p /tmp/s; unshare -Urmpf sh -ec 'mount -t proc proc /tmp/p; "
+        "mount -t sysfs s /tmp/s; cmp /proc/uptime /tmp/p/uptime; "
+        "cmp /proc/cpuinfo /tmp/p/cpuinfo; test -e /tmp/p/self/exe; diff -r /sys /tmp/s; "
+        "umount /tmp/p; umount /tmp/s; "
+        "ls -A /tmp/p /tmp/s; umount /proc || echo locked'"
+    )
+    seen = ns.exec("sh", "-ec", script)
+    assert (seen.code, seen.lines) == (0, ["/tmp/p:", "", "/tmp/s:", "locked"]), seen
+
+
+@pytest.mark.parametrize("around", ["unshare -Ur", "setpriv --bounding-set=-sys_admin unshare -m"])
+def test_who_has_no_right_to_a_mount_namespace_mounts_nothing_there(
+    ns: Runner, around: str
+) -> None:
+    """Root of an inner user namespace alone is none of the container's mounts."""
+    needs_tools("setpriv")
+    script = f"mkdir /tmp/p; {around} mount -t proc proc /tmp/p; ls -A /tmp/p"
+    seen = ns.exec("sh", "-c", script)
+    assert seen.stdout == b"", seen
+    assert b"denied" in seen.stderr or b"not permitted" in seen.stderr
+
+
 def test_mounts_in_a_mount_namespace_of_its_own(ns: Runner) -> None:
     script = (
         "mkdir -p /tmp/r/proc; unshare -m sh -ec 'mount -t proc proc /tmp/r/proc; "
         "cmp /proc/uptime /tmp/r/proc/uptime; umount /tmp/r/proc'; ls -A /tmp/r/proc"
     )
     assert ns.exec("sh", "-ec", script).ok().stdout == b""
+
+
+NAMESPACES = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+CLONE_NEWNS, SIGCHLD, OPEN_TREE, OPEN_TREE_CLONE, CLONE = 0x20000, 17, 428, 1, 56
+os.mkdir("/tmp/d")
+for turn in range(20):
+    # Of its own it takes one number, so that those of the next namespace move up by one.
+    libc.syscall(OPEN_TREE, -100, b"/tmp", OPEN_TREE_CLONE)
+    if sys.argv[1] == "clone":
+        child = libc.syscall(CLONE, CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0)
+    else:
+        child = os.fork()
+        if child == 0 and libc.unshare(CLONE_NEWNS):
+            os._exit(9)
+    if child == 0:
+        for path in ("/tmp/d", "/dev/null", "/dev/urandom"):
+            found = os.stat(path)
+            os.write(1, b"%s %o %x\\n" % (path.encode(), found.st_mode, found.st_dev))
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        sys.exit(8)
+"""
+
+
+@pytest.mark.parametrize("how", ["clone", "unshare"])
+def test_mount_namespaces_that_come_and_go(ns: Runner, how: str) -> None:
+    """The kernel gives the mounts of a new one the numbers of one that is gone, to others."""
+    needs_tools("python3")
+    seen = ns.exec("python3", "-c", NAMESPACES, how).ok().lines
+    assert len(seen) == 60
+    assert len(set(seen)) == 3, set(seen)
+    assert {line.split()[1] for line in seen} == {"40755", "20666"}
+
+
+def test_a_process_that_is_born_into_a_mount_namespace(ns: Runner) -> None:
+    """By clone(2), without an unshare(2) of its own."""
+    needs_tools("python3")
+    program = (
+        "import ctypes, os, sys; libc = ctypes.CDLL(None); os.mkdir('/tmp/d')\n"
+        "child = libc.syscall(56, 0x20000 | 17, 0, 0, 0, 0)\n"
+        "if child: sys.exit(os.waitpid(child, 0)[1])\n"
+        "libc.mount(b't', b'/tmp/d', b'tmpfs', 0, None); open('/tmp/d/x', 'w').close()\n"
+        "print(os.path.exists('/tmp/d/x'), flush=True); os._exit(0)\n"
+    )
+    assert ns.exec("python3", "-c", program).ok().text == "True\n"
 
 
 def test_mounts_below_another_root(ns: Runner) -> None:
@@ -116,3 +206,110 @@ def test_setuid_programs_make_root(root: Runner) -> None:
     )
     outcome = root.exec("sh", "-ec", script)
     assert outcome.lines == ["0", "daemon", "0"], outcome
+
+
+def test_set_user_id_programs_of_the_containers_own_root(ns: Runner) -> None:
+    """For an ordinary user too, whose container's root owns what is made inside."""
+    needs_tools("setpriv")
+    script = (
+        "mkdir d; chmod 755 d; cp $(command -v id) d/id; chmod 4755 d/id; cd d; "
+        "setpriv --reuid=5 --regid=5 --clear-groups sh -c 'id -u; ./id -u; ./id -ru'"
+    )
+    assert ns.exec("sh", "-ec", script).ok().lines == ["5", "0", "5"]
+
+
+def test_a_terminal_of_a_devpts_mounted_inside(ns: Runner) -> None:
+    """As builders mount one in a chroot; the terminal is found by its name there."""
+    needs_tools("python3")
+    program = (
+        "import os, sys, tty; master = os.open('/tmp/p/ptmx', os.O_RDWR | os.O_NOCTTY)\n"
+        "import fcntl, struct; fcntl.ioctl(master, 0x40045431, struct.pack('i', 0))\n"
+        "slave = os.open('/tmp/p/0', os.O_RDWR | os.O_NOCTTY); tty.setraw(slave)\n"
+        "os.write(slave, b'through'); print(os.read(master, 7).decode(), os.isatty(slave))\n"
+        "print(sorted(os.listdir('/tmp/p')), oct(os.stat('/tmp/p/0').st_mode))\n"
+    )
+    script = (
+        "mkdir /tmp/p; mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts /tmp/p; "
+        'python3 -c "$0"; umount /tmp/p'
+    )
+    seen = ns.exec("sh", "-ec", script, program).ok().lines
+    assert seen == ["through True", "['0', 'ptmx'] 0o20620"]
+
+
+INNER_ROOT = """
+import os, subprocess, sys
+CLONE_NEWUSER = 0x10000000
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+ready, done = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    libc.unshare(CLONE_NEWUSER)
+    os.write(ready[1], b"x")
+    os.read(done[0], 1)
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    os.execvp("sh", ["sh", "-c", sys.argv[1]])
+os.read(ready[0], 1)
+for name in ("uid_map", "gid_map"):
+    with open(f"/proc/{child}/{name}", "w") as file:
+        file.write(f"0 1000 1000\\n")
+os.write(done[1], b"x")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+"""Runs a script as root of a user namespace that has the ids from 1000 on, as unpackers do."""
+
+
+def test_root_of_an_inner_namespace_may_all_with_its_own_files(ns: Runner) -> None:
+    """And with no others: what belongs to the container's root stays closed."""
+    needs_tools("python3")
+    script = (
+        "mkdir d && chown 5:6 d && chmod 700 d && mkdir d/e && touch d/e/f d/g && "
+        "chown 7:7 d/e d/g && chmod 700 d/e && chmod 0 d/g && "
+        "stat -c '%n %a %u:%g' d d/e d/e/f d/g; "
+        "ln -s d/e l; ln -s $PWD/d m; stat -L -c %u l/. m/e/../g; ls d m/e; cat d/g; stat d/no; "
+        "stat l/f/; stat /proc/self/cwd/d/e/f >/dev/null; cd d/e && stat -c %n ../g f; cd ../..; "
+        "stat -c %n closed/file; ls closed; stat -c %n closed; rm -rf d && ls -A; "
+        "chmod 700 /etc/passwd"
+    )
+    prepare = (
+        "mkdir -m 1777 open; mkdir -m 700 closed; touch closed/file; cd open; ln -s ../closed; "
+    )
+    command = (
+        "sh",
+        "-c",
+        f"export LC_ALL=C; d=$(mktemp -d -p /tmp); cd $d; chmod 755 .; {prepare} "
+        'exec 2>&1; python3 -c "$0" "$1"; rm -r $d',
+        INNER_ROOT,
+        script,
+    )
+    seen = ns.exec(*command)
+    expected = [
+        "d 700 5:6",
+        "d/e 700 7:7",
+        "d/e/f 644 0:0",
+        "d/g 0 7:7",
+        "7",
+        "7",
+        "d:",
+        "e",
+        "g",
+        "",
+        "m/e:",
+        "f",
+        "stat: cannot statx 'd/no': No such file or directory",
+        "stat: cannot statx 'l/f/': Not a directory",
+        "../g",
+        "f",
+        "stat: cannot statx 'closed/file': Permission denied",
+        "ls: cannot open directory 'closed': Permission denied",
+        "closed",
+        "closed",
+        "l",
+        "m",
+        "chmod: changing permissions of '/etc/passwd': Operation not permitted",
+    ]
+    assert seen.lines == expected, seen
+    if ns.is_root:
+        assert ns.bare(*command).lines == expected

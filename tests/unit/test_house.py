@@ -202,6 +202,14 @@ def test_every_option_of_chroot_is_in_its_man_page() -> None:
     complain([f"docs/man/nsbuild-chroot.1.md: no word about {name}" for name in missing])
 
 
+def test_every_option_of_nspawn_is_in_its_man_page() -> None:
+    from nsbuild.cli.nspawnoptions import OURS, THEIRS
+
+    page = (REPO / "docs/man/nsbuild-nspawn.1.md").read_text()
+    missing = [f"--{name}" for name in (*OURS, *THEIRS) if f"**--{name}**" not in page]
+    complain([f"docs/man/nsbuild-nspawn.1.md: no word about {name}" for name in missing])
+
+
 # Sizes and prose
 
 
@@ -357,6 +365,7 @@ def test_ctypes_stays_in_kernel() -> None:
     [
         ("nsbuild.cli.exec", ()),
         ("nsbuild.cli.chroot, nsbuild.cli.rules, nsbuild.container.front", ("argparse", "tomllib")),
+        ("nsbuild.cli.nspawn, nsbuild.cli.rules, nsbuild.container.front", ("argparse", "tomllib")),
     ],
 )
 def test_verbs_import_nothing_slow(modules: str, more: tuple[str, ...]) -> None:

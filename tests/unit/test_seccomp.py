@@ -488,7 +488,7 @@ def test_a_profile_that_the_kernel_would_not_take() -> None:
         ("/", "Is a directory"),
         ("/proc/self/mem", "Input/output error"),
         ("/dev/zero", "larger than 1 MiB"),
-        ("defualt", "no seccomp profile named 'defualt' (nsbuild has: default;"),
+        ("defualt", "no seccomp profile named 'defualt' (nsbuild has: default, qubes-builder;"),
         ("", "no seccomp profile named ''"),
         ("missing.json", "cannot read seccomp profile missing.json: No such file"),
     ],

@@ -2,9 +2,11 @@
 
 A fresh proc or sysfs shows the host's counters, processors and devices, and the kernel mounts a
 sysfs only for who owns the network namespace. What is mounted here instead is the container's own
-/proc or /sys once more, with all that covers parts of it. Whoever has a PID or user namespace of
-its own gets what the kernel gives it: the processes there are others. Taking away such a /proc is
-lazy (MNT_DETACH), because what covers it would keep it busy.
+/proc or /sys once more, with all that covers parts of it. So it is for who has a user namespace
+within the container's, to whom the kernel gives neither, because parts of what is there are covered
+(mount_too_revealing() in fs/namespace.c). Whoever has but a PID namespace of its own gets what the
+kernel gives it: the processes there are others. Taking away such a /proc is lazy (MNT_DETACH),
+because what covers it would keep it busy.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from nsbuild.kernel.mount import (
     open_tree,
     umount2,
 )
+from nsbuild.kernel.namespaces import owner_of
 from nsbuild.kernel.process import read_small, status_fields
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler
@@ -55,7 +58,8 @@ class Mounts:
     def __init__(self, places: Places, times: FileTimes, users: int, pids: int) -> None:
         self._places = places
         self._times = times
-        self._namespaces = users, pids
+        self._users = users
+        self._pids = pids
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
@@ -129,10 +133,14 @@ class Mounts:
             call.resume()
 
     def _is_ours(self, call: Call) -> bool:
-        """Whether the caller may mount, and is in no other user or PID namespace."""
+        """Whether the caller may mount, and it is for us to say what a proc or sysfs is."""
         try:
             fields = status_fields(read_small(f"{call.tid}/status"))
-            own = tuple(os.stat(f"{call.tid}/ns/{name}").st_ino for name in ("user", "pid"))
+            users, pids = (os.stat(f"{call.tid}/ns/{name}").st_ino for name in ("user", "pid"))
+            if users != self._users:
+                able = owner_of(f"{call.tid}/ns/mnt") == users
+            else:
+                able = pids == self._pids
         except OSError:
             return False
-        return own == self._namespaces and bool(int(fields[b"CapEff"], 16) & _ADMIN)
+        return able and bool(int(fields[b"CapEff"], 16) & _ADMIN)

@@ -6,6 +6,9 @@ made the call makes another, nothing new is remembered, because the call may not
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from nsbuild.kernel.namespaces import CLONE_NEWNS
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler
 from nsbuild.supervisor.listener import Call
@@ -19,7 +22,10 @@ _PLACES = (
 
 
 class PlaceCalls:
-    """Takes notice of them."""
+    """Takes notice of them; `new_mounts` is called before a mount namespace is made."""
+
+    def __init__(self, new_mounts: Callable[[], None]) -> None:
+        self._new_mounts = new_mounts
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
@@ -27,6 +33,8 @@ class PlaceCalls:
 
     def moves(self, call: Call, process: Process) -> None:
         """The caller is about to have another place."""
+        if call.nr == NR["unshare"] and call.args[0] & CLONE_NEWNS:
+            self._new_mounts()
         process.place = None
         process.moving = call.tid
         # Ids are each thread's own, and so are roots and mounts after unshare(2).

@@ -34,8 +34,9 @@ from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.devices import DISK_MAJOR
 from nsbuild.supervisor.filetimes import BLOCK_SIZE, FileTimes, Seen
 from nsbuild.supervisor.hotcalls import remember
+from nsbuild.supervisor.innerroot import Ids
 from nsbuild.supervisor.listener import Call
-from nsbuild.supervisor.places import Ids, Places
+from nsbuild.supervisor.places import Places
 from nsbuild.supervisor.processes import Process
 
 _STATX_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE
