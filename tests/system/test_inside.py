@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 import pytest
 
-from tests.system.capabilities import needs_tools
+from tests.system.account import interpreter
+from tests.system.capabilities import needs, needs_tools
 from tests.system.harness import Runner
 
 
@@ -116,3 +119,45 @@ def test_setuid_programs_make_root(root: Runner) -> None:
     )
     outcome = root.exec("sh", "-ec", script)
     assert outcome.lines == ["0", "daemon", "0"], outcome
+
+
+# Where programs lie in memory, which a set-user-ID program and setarch make random again
+
+ADDRESS = f"env -i {interpreter()} -BS -c 'print(id(object()))'"
+
+
+@pytest.mark.parametrize("hot", ["0", "1"])
+def test_addresses_repeat_below_setarch(ns: Runner, hot: str) -> None:
+    """A program that it starts is not in its place, but what that one starts is."""
+    needs_tools("setarch")
+    script = f"{ADDRESS}; setarch x86_64 sh -c {quote(ADDRESS + '; :')}; " * 2
+    env = {"NSBUILD_HOTCALLS": hot}
+    first, second = (ns.exec("sh", "-ec", script, env=env).ok().lines for _ in range(2))
+    assert first == second
+    assert len(set(first)) == 1, "not where it is without setarch"
+    assert len(set(ns.bare("sh", "-ec", script).ok().lines)) == 4
+
+
+def test_addresses_repeat_below_set_user_id_programs(root: Runner) -> None:
+    needs_tools("sudo", "su", "runuser")
+    commands = (
+        f"sudo -n sh -c {quote(ADDRESS + '; :')}",
+        f"su nobody -s /bin/sh -c {quote(ADDRESS + '; :')}",
+        f"su nobody -s /bin/sh -c {quote('sh -c ' + quote(ADDRESS + '; :') + '; :')}",
+    )
+    lines = root.twice("sh", "-ec", "; ".join((ADDRESS, *commands))).ok().lines
+    assert len(lines) == 4
+    assert len(set(lines)) == 1
+
+
+@pytest.mark.parametrize("name", ["clocks", "clocks-static", "clocks-musl", "gopure", "gocgo"])
+def test_programs_of_all_kinds_go_on_after_asking(ns: Runner, name: str) -> None:
+    """It is the start of the program itself that is interrupted; its clock is ours all the same."""
+    needs_tools("setarch")
+    needs(name, ns.has(name))
+    command = [ns.guest(name), *(["libc", "0"] if name.startswith("clocks") else [])]
+    asked = ns.exec("setarch", "x86_64", *command).ok()
+    assert asked == ns.exec("setarch", "x86_64", *command).ok()
+    assert asked.stdout
+    if name.startswith("clocks"):
+        assert asked == ns.exec(*command).ok()

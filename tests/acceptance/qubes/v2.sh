@@ -20,7 +20,8 @@ check() {
 prepare() {
   local copy component
   plugins=$(cd "$repo" && "$python" -m nsbuild.integrations.qubes_builder)
-  # A clone of v2 for each use: only that which makes the cache is ever changed.
+  # Only the clone that makes the cache is ever changed. Builds run in copies of the other one, because
+  # Python leaves bytecode in them.
   rm -rf "$work/v2" "$work/v2-cache"
   for copy in v2 v2-cache; do
     git -c safe.directory='*' clone -q "$checkouts/qubes-builderv2" "$work/$copy"
@@ -111,16 +112,18 @@ executor:
     epoch: $epoch"
       ;;
     inside)
-      # Paths are inputs, so it has the same name in all rounds.
+      # Paths are inputs, so it has the same name in all rounds. SOURCE_DATE_EPOCH is for dpkg to
+      # take from the changelog, as it does without nsbuild.
       seen=$work/inside
       executor="executor: {type: local, options: {directory: $seen/exec}}"
-      around=("${nsbuild[@]}" exec "--epoch=$epoch" "--volume=$directory:$seen"
-        --tmpfs=/root:mode=0700 --env=QUBES_BUILDER_NO_UPDATE_CHECK /)
+      around=("${nsbuild[@]}" exec "--epoch=$epoch" "--volume=$directory:$seen" "--workdir=$seen/v2"
+        --tmpfs=/root:mode=0700 --env=QUBES_BUILDER_NO_UPDATE_CHECK / env -u SOURCE_DATE_EPOCH)
       ;;
   esac
   configure "$directory" "$seen" <<<"$executor"
   cp -a "$cache" "$directory/artifacts/cache"
-  qb "$work/v2" "$directory" "$seen" fetch prep build
+  cp -a "$work/v2" "$directory/v2"
+  qb "$directory/v2" "$directory" "$seen" fetch prep build
   left=$(find "$directory/exec" -mindepth 1 2>/dev/null | head -n 3)
   [ -z "$left" ] || { echo "qubes: left in $directory/exec: $left" >&2; failed=1; }
 }
