@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from shlex import quote
 
 import pytest
 
 from tests.system.account import interpreter
 from tests.system.capabilities import needs, needs_tools
-from tests.system.harness import Runner
+from tests.system.harness import Runner, burn_pids, load, next_second
 
 
 @pytest.mark.parametrize("network", ["none", "host"])
@@ -119,6 +120,47 @@ def test_setuid_programs_make_root(root: Runner) -> None:
     )
     outcome = root.exec("sh", "-ec", script)
     assert outcome.lines == ["0", "daemon", "0"], outcome
+
+
+QUBES_V1 = """
+sudo mknod probe c 1 3 -m 666; echo x > probe; rm -f probe
+mkdir -p c/proc c/dev/shm c/tmp/deb c/home deb; sudo chmod 1777 c/tmp; echo package > deb/p
+for d in usr bin sbin lib lib64; do
+  if test -L /$d; then cp -P /$d c/; else mkdir c/$d; sudo mount --rbind /$d c/$d; fi
+done
+sudo cp -a /etc c/
+test -r c/proc/cpuinfo || sudo mount -t proc proc c/proc
+sudo mount --bind deb c/tmp/deb
+sudo mount -t tmpfs shm c/dev/shm; sudo chmod 1777 c/dev/shm; sudo mknod c/dev/null c 1 3
+sudo -E chroot $PWD/c groupadd -f -g 61234 v1
+sudo -E chroot $PWD/c sh -c "useradd -g v1 -u 61234 -m v1; su -c 'mkdir src' - v1"
+sudo chroot c sh -c "chmod 0666 /dev/null"
+sudo VAR=x chroot c su v1 -c 'cd; cat /tmp/deb/p; echo $VAR; date > src/d; cat src/d
+  mktemp; mktemp; echo $$; stat -c "%Y %i" src/d; cat /proc/uptime'
+sudo stat -c %Y c/home/v1/src/d; date
+"""
+"""What qubes-builder v1 does before and while it builds, on a root made of the machine's."""
+
+
+@pytest.mark.slow
+def test_a_user_with_sudo_builds_in_a_chroot(root: Runner) -> None:
+    """The same twice, in other circumstances; the mounts that it leaves go with the container."""
+    needs_tools("sudo", "runuser", "su", "useradd", "groupadd")
+    script = (
+        "echo 'nobody ALL=(ALL:ALL) NOPASSWD: ALL' > /etc/sudoers.d/x; chmod 440 /etc/sudoers.d/x; "
+        f"chown nobody .; exec runuser -u nobody -- sh -ec {quote(QUBES_V1)}"
+    )
+    first = root.exec("sh", "-ec", script)
+    burn_pids()
+    next_second(time.time())
+    with load():
+        second = root.exec("sh", "-ec", script)
+    assert first.code == 0, first
+    assert first == second
+    package, variable, wrote, _, _, _, seen, _, stamp, end = first.lines
+    assert (package, variable) == ("package", "x")
+    assert wrote < end, "one clock for what is done in the chroot and beside it"
+    assert seen.split()[0] == stamp
 
 
 # Where programs lie in memory, which a set-user-ID program and setarch make random again
