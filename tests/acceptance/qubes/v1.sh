@@ -69,31 +69,15 @@ machine() {
   fi
 }
 
-# make, as the user and in the builder's directory; the words of `around` come before it.
-make_as_user() {
-  sudo -H -u "$user" "${around[@]}" make DEPENDENCIES="git dpkg-dev debootstrap devscripts" "$@"
-}
-
-# All of a build in the way $1, in $2.
-everything() {
-  local way=$1 directory=$2 targets=("${components[@]/%/-vm}")
-  machine "$way" "$directory"
-  cd "$work/builder" || return
-  if [ "$way" != inside ]; then
-    make_as_user get-sources
-    use_mirror
-    make_as_user "${targets[@]}"
-    return
-  fi
-  "${nsbuild[@]}" exec --network=host "--epoch=$epoch" --volume="$work/builder:$work/builder" \
-    --workdir="$work/builder" --user="$user" --env=HOME="$work/builder" / \
-    bash -ec "$(declare -f use_mirror make_inside); mirror=$mirror; make_inside \"\$@\"" \
-    bash "${targets[@]}"
-}
-
-make_inside() {
-  make DEPENDENCIES="git dpkg-dev debootstrap devscripts" get-sources
+# What the user does, whatever is around it.
+whole_build() {
+  make_v1 get-sources
   use_mirror
+  make_v1 "$@"
+}
+
+# Without `DEPENDENCIES` v1 wants createrepo, which Debian 12 has not.
+make_v1() {
   make DEPENDENCIES="git dpkg-dev debootstrap devscripts" "$@"
 }
 
@@ -103,17 +87,29 @@ use_mirror() {
     qubes-src/builder-debian/prepare-chroot-debian
 }
 
+# All of a build in the way $1, in $2.
+everything() {
+  local around=(sudo -H -u "$user")
+  machine "$1" "$2"
+  cd "$work/builder" || return
+  if [ "$1" = inside ]; then
+    around=("${nsbuild[@]}" exec --network=host "--epoch=$epoch" --volume="$work/builder:$work/builder"
+      --workdir="$work/builder" --user="$user" --env=HOME="$work/builder" /)
+  fi
+  "${around[@]}" bash -ec "$(declare -f whole_build make_v1 use_mirror); mirror=$mirror; whole_build \"\$@\"" \
+    bash "${components[@]/%/-vm}"
+}
+
 build() {
   local way=$1 directory=$2 status=0
   git -c safe.directory='*' clone -q "$checkouts/qubes-builder" "$directory/builder"
   configuration >"$directory/builder/builder.conf"
   chown -R "$id:$id" "$directory/builder"
   (
-    export -f everything machine make_as_user make_inside use_mirror
+    export -f everything machine whole_build make_v1 use_mirror
     export way directory work user id epoch mirror
     unshare --mount --propagation=private bash -euo pipefail -c "
       $(declare -p components nsbuild)
-      around=()
       everything \"\$way\" \"\$directory\""
   ) >"$directory/log" 2>&1 </dev/null || status=$?
   [ "$status" -eq 0 ] || died "$directory/log" "$status" "make ${components[*]/%/-vm}"
