@@ -92,18 +92,23 @@ class ExecHook:
                 return not call.valid()
             fresh = True
         if fresh:
-            if random:
-                memory.force(call, random, process.stream.peek(AT_RANDOM_SIZE))
-            self._stop_counters(call, process, auxv.get(AT_PHDR, 0))
-            self._ask_kernel(call, process)
-            if vdso:
-                detour.begin(call, process, vdso + patch.room)
+            self._make_over(call, process, auxv)
         taken = call.resume()
         process.exec_hook_pending = fresh and not taken
         self.fresh = fresh
         if fresh and taken and random:
             process.stream.advance(AT_RANDOM_SIZE)
         return True
+
+    def _make_over(self, call: Call, process: Process, auxv: dict[int, int]) -> None:
+        """Change all of a fresh image but its vDSO."""
+        vdso, random = auxv.get(AT_SYSINFO_EHDR, 0), auxv.get(AT_RANDOM, 0)
+        if random:
+            process.memory.force(call, random, process.stream.peek(AT_RANDOM_SIZE))
+        self._stop_counters(call, process, auxv.get(AT_PHDR, 0))
+        self._ask_kernel(call, process)
+        if vdso:
+            detour.begin(call, process, vdso + self._patch.room)
 
     def _stop_counters(self, call: Call, process: Process, headers: int) -> None:
         """Replace Go's own look at the time-stamp counter, if the program is Go's."""

@@ -83,7 +83,7 @@ make_v1() {
 
 # The mirror's name is written into v1, and is https, whose certificates a fresh chroot does not know.
 use_mirror() {
-  [ -z "$mirror" ] || sed -i "s,https://deb.debian.org/debian,$mirror," \
+  [ -z "$mirror" ] || sed -i "s,https://[^/]*/debian,$mirror," \
     qubes-src/builder-debian/prepare-chroot-debian
 }
 
