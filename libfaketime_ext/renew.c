@@ -14,8 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/personality.h>
 #include <unistd.h>
 
 enum {
@@ -108,6 +110,22 @@ static bool has_cxx(unsigned tid)
 	return found;
 }
 
+/* Whether the program has random addresses, which supervisor/detour.py ends for those that it starts. */
+static bool is_random(unsigned tid)
+{
+	char path[32], text[16] = "";
+	int fd;
+
+	sprintf(path, "%u/personality", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return true;
+	if (read(fd, text, sizeof text - 1) < 0)
+		text[0] = 0;
+	close(fd);
+	return !(strtoul(text, NULL, 16) & ADDR_NO_RANDOMIZE);
+}
+
 /*
  * renew(listener, id, tid, offset, code, mark, random): the open memory of thread `tid`, whose vDSO has
  * `code` at `offset` now and whose AT_RANDOM bytes are `random`; and the address of its program headers
@@ -130,7 +148,7 @@ PyObject *renew(PyObject *Py_UNUSED(module), PyObject *args)
 	sprintf(path, "%u/mem", tid);
 	/* The number is the caller's if the call still waits after the opening. The mark comes last: whoever
 	 * has it is taken to have all. */
-	if (mark > 0 && mark <= (int)sizeof begin && mark <= code.len && read_auxv(tid, &auxv) &&
+	if (mark > 0 && mark <= (int)sizeof begin && mark <= code.len && read_auxv(tid, &auxv) && !is_random(tid) &&
 	    (memory = open(path, O_RDWR | O_CLOEXEC)) >= 0 &&
 	    ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0 &&
 	    read_at(memory, auxv.vdso + offset, begin, mark) && memcmp(begin, code.buf, mark) != 0 &&

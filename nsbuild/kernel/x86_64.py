@@ -77,6 +77,7 @@ NR = {
     "rt_sigtimedwait": 128,
     "utime": 132,
     "mknod": 133,
+    "personality": 135,
     "statfs": 137,
     "fstatfs": 138,
     "getpriority": 140,
@@ -175,6 +176,7 @@ VDSO_CALLS = {
 """vDSO functions that become their own system call."""
 
 JUMP_SIZE = 5
+FAR_JUMP_SIZE = 13
 
 ENOSYS_STUB = bytes.fromhex("48c7c0daffffffc3")
 """mov rax,-38; ret"""
@@ -207,3 +209,33 @@ je again; pop rax; ret
 def jump(source: int, target: int) -> bytes:
     """A near jump at address `source` to `target`."""
     return b"\xe9" + (target - source - JUMP_SIZE).to_bytes(4, "little", signed=True)
+
+
+def far_jump(target: int) -> bytes:
+    """A jump to the absolute address `target`; like a system call, it spoils r11.
+
+    movabs r11,target; jmp r11
+    """
+    return b"\x49\xbb" + target.to_bytes(8, "little") + b"\x41\xff\xe3"
+
+
+def personality_stub(persona: int, back: int) -> bytes:
+    """Code for behind ARCH_SET_FS: personality(persona), the same arch_prctl again, jump to `back`.
+
+    rdi and rsi still hold that call's arguments; the red zone below rsp is kept.
+    lea rsp,[rsp-128]; push rdi; mov edi,persona; mov eax,NR; syscall; pop rdi; lea rsp,[rsp+128];
+    mov eax,NR; syscall
+    """
+    return (
+        bytes.fromhex("488d64248057bf")
+        + persona.to_bytes(4, "little")
+        + b"\xb8"
+        + NR["personality"].to_bytes(4, "little")
+        + bytes.fromhex("0f055f488da42480000000b8")
+        + NR["arch_prctl"].to_bytes(4, "little")
+        + b"\x0f\x05"
+        + far_jump(back)
+    )
+
+
+PERSONALITY_STUB_SIZE = len(personality_stub(0, 0))

@@ -10,7 +10,6 @@ processor's random numbers.
 
 from __future__ import annotations
 
-import os
 from functools import partial
 
 from nsbuild.kernel.auxv import (
@@ -23,7 +22,7 @@ from nsbuild.kernel.auxv import (
     parse_auxv,
 )
 
-from . import hotcalls
+from . import detour, hotcalls
 from .gotsc import PAGE_SIZE, GoCounters, is_go
 from .listener import Call
 from .places import PLAIN
@@ -51,6 +50,8 @@ class ExecHook:
         An image that has our vDSO already is not fresh: the program only sets its FS again.
         """
         self.fresh = False
+        if detour.end(call, process):
+            return True
         # An exec may have made a new address space since we last looked.
         memory = process.memory
         memory.forget()
@@ -73,7 +74,7 @@ class ExecHook:
         try:
             auxv = auxiliary_vector(call.tid)
         except PermissionError:
-            auxv = _auxv_through_init(call)
+            auxv = parse_auxv(call.read_inside("auxv"))
             if not auxv:
                 return False
         except OSError:
@@ -91,16 +92,23 @@ class ExecHook:
                 return not call.valid()
             fresh = True
         if fresh:
-            if random:
-                memory.force(call, random, process.stream.peek(AT_RANDOM_SIZE))
-            self._stop_counters(call, process, auxv.get(AT_PHDR, 0))
-            self._ask_kernel(call, process)
+            self._make_over(call, process, auxv)
         taken = call.resume()
         process.exec_hook_pending = fresh and not taken
         self.fresh = fresh
         if fresh and taken and random:
             process.stream.advance(AT_RANDOM_SIZE)
         return True
+
+    def _make_over(self, call: Call, process: Process, auxv: dict[int, int]) -> None:
+        """Change all of a fresh image but its vDSO."""
+        vdso, random = auxv.get(AT_SYSINFO_EHDR, 0), auxv.get(AT_RANDOM, 0)
+        if random:
+            process.memory.force(call, random, process.stream.peek(AT_RANDOM_SIZE))
+        self._stop_counters(call, process, auxv.get(AT_PHDR, 0))
+        self._ask_kernel(call, process)
+        if vdso:
+            detour.begin(call, process, vdso + self._patch.room)
 
     def _stop_counters(self, call: Call, process: Process, headers: int) -> None:
         """Replace Go's own look at the time-stamp counter, if the program is Go's."""
@@ -118,29 +126,12 @@ class ExecHook:
             memory.force(call, address, code)
 
 
-def _auxv_through_init(call: Call) -> dict[int, int]:
-    """The caller's auxiliary vector where only the container's root may read it; or nothing."""
-    fd = call.listener.open_inside(call.vpid, "auxv")
-    if fd < 0:
-        return {}
-    try:
-        return parse_auxv(os.read(fd, 4096))
-    finally:
-        os.close(fd)
-
-
 def _maps(call: Call) -> bytes:
     """The caller's /proc/PID/maps, or nothing if it is gone."""
     try:
-        fd = os.open(f"{call.tid}/maps", os.O_RDONLY | os.O_CLOEXEC)
+        with open(f"{call.tid}/maps", "rb", buffering=0) as file:
+            return file.readall()
     except PermissionError:
-        fd = call.listener.open_inside(call.vpid, "maps")
-        if fd < 0:
-            return b""
+        return call.read_inside("maps")
     except OSError:
         return b""
-    with open(fd, "rb", buffering=0) as file:
-        try:
-            return file.readall()
-        except OSError:
-            return b""

@@ -46,11 +46,12 @@ _GONE = frozenset((errno.ENOENT, errno.EINPROGRESS))
 class Call:
     """One notified system call that waits for its answer.
 
-    `tid` is the caller's thread id in the supervisor's PID namespace, `args` the six raw arguments.
+    `tid` is the caller's thread id in the supervisor's PID namespace, `args` the six raw arguments;
+    `ip` is where the caller goes on.
     For the trace, `outcome` is what was answered and `said` what was written into the guest.
     """
 
-    __slots__ = ("arch", "args", "id", "listener", "nr", "outcome", "said", "tid", "vpid")
+    __slots__ = ("arch", "args", "id", "ip", "listener", "nr", "outcome", "said", "tid", "vpid")
 
     def __init__(self, listener: Listener, values: tuple[int, ...]) -> None:
         self.listener = listener
@@ -59,6 +60,7 @@ class Call:
         self.vpid = 0
         self.nr = values[3]
         self.arch = values[4]
+        self.ip = values[5]
         self.args = values[6:]
         self.outcome: str | int = "gone"
         self.said: int | None = None
@@ -100,6 +102,17 @@ class Call:
             self.outcome = "continued"
             return True
         return False
+
+    def read_inside(self, name: str) -> bytes:
+        """The caller's /proc/PID/`name`, which only the container's root may read; or nothing."""
+        fd = self.listener.open_inside(self.vpid, name)
+        if fd < 0:
+            return b""
+        with open(fd, "rb", buffering=0) as file:
+            try:
+                return file.readall()
+            except OSError:
+                return b""
 
     def valid(self) -> bool:
         """Whether the caller is still in the call, so that its pid still means it."""

@@ -13,7 +13,7 @@ import os
 import select
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nsbuild.determinism.clock import Clock, cpu_steps
 from nsbuild.determinism.entropy import Stream
@@ -33,6 +33,17 @@ STRANGERS = 1 << 63
 """Ordinals from here on belong to processes that no fork of the container made."""
 
 
+class Detour(NamedTuple):
+    """Where a fresh program was sent away from, what it has to find there, and its second call.
+
+    `back` and `again` are where two calls of the program go on; see detour.py.
+    """
+
+    back: int
+    replaced: bytes
+    again: int
+
+
 class Process:
     """One guest process: its name, clock, stream and children.
 
@@ -41,6 +52,7 @@ class Process:
     `cpu_reads` is how often its own has been read.
     `parent` is who may reap it, None for the container's init.
     `has_children` is false while there is nothing for `ProcessTable.merge_reaped` to look at.
+    `detour` is set while a fresh program is on one.
     `place` is from where it sees files, None while unknown; `moving` is the thread whose call may
     be changing that, 0 for none; `split` says that its threads may see different ones; `made`
     counts the files it made; `listings` are the directories it reads, by descriptor.
@@ -51,6 +63,7 @@ class Process:
         "clock",
         "cpu",
         "cpu_reads",
+        "detour",
         "exec_hook_pending",
         "forks",
         "gone",
@@ -91,6 +104,7 @@ class Process:
         self.youngest_child: Process | None = None
         self.older_children: list[Process] = []
         self.exec_hook_pending = False
+        self.detour: Detour | None = None
         self.gone = False
         self.has_children = False
         self.orphan = False

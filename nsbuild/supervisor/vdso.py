@@ -16,6 +16,7 @@ from nsbuild.kernel.x86_64 import (
     ENOSYS_STUB,
     GETCPU_STUB,
     JUMP_SIZE,
+    PERSONALITY_STUB_SIZE,
     VDSO_CALLS,
     jump,
     syscall_stub,
@@ -52,6 +53,10 @@ class Patch:
                 pieces[spare] = stub
                 stub, spare = jump(start, spare), spare + len(stub)
             pieces[start] = stub
+        self.room = spare
+        """Where PERSONALITY_STUB_SIZE bytes are to spare."""
+        if spare + PERSONALITY_STUB_SIZE > spare_end:
+            raise AssertionError("no room in the vDSO for a detour")
         # One write from the first stub to the last costs less than one for each, as long as it
         # touches no page that would not be copied anyway.
         self.offset = min(pieces)

@@ -1,6 +1,6 @@
-"""The acceptance script for qubes-builder v2 needs clones of it, and says so.
+"""The acceptance script for qubes-builder needs clones of it, and says so.
 
-The script itself is run by hand: v2 and its components cannot be fetched where these tests run.
+The script itself is run by hand: what it builds cannot be fetched where these tests run.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ SCRIPT = Path(__file__).resolve().parent / "qubes/run"
     [
         ((), "usage: "),
         (("{empty}",), "no git clone {empty}/qubes-builderv2 "),
+        (("--generation=1", "{empty}"), "no git clone {empty}/qubes-builder "),
+        (("--generation=3", "{empty}"), "usage: "),
+        (("--rounds=0", "{empty}"), "usage: "),
+        (("--component=", "{empty}"), "usage: "),
+        (("--way=chroot", "{empty}"), "no way chroot; generation 2 has: local executor inside"),
         (("a", "b", "c"), "usage: "),
     ],
 )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from shlex import quote
+
 import pytest
 
-from tests.system.capabilities import needs_tools
-from tests.system.harness import Runner
+from tests.system.account import interpreter
+from tests.system.capabilities import needs, needs_tools
+from tests.system.harness import Runner, burn_pids, load, next_second
 
 
 @pytest.mark.parametrize("network", ["none", "host"])
@@ -313,3 +317,86 @@ def test_root_of_an_inner_namespace_may_all_with_its_own_files(ns: Runner) -> No
     assert seen.lines == expected, seen
     if ns.is_root:
         assert ns.bare(*command).lines == expected
+
+
+QUBES_V1 = """
+sudo mknod probe c 1 3 -m 666; echo x > probe; rm -f probe
+mkdir -p c/proc c/dev/shm c/tmp/deb c/home deb; sudo chmod 1777 c/tmp; echo package > deb/p
+for d in usr bin sbin lib lib64; do
+  if test -L /$d; then cp -P /$d c/; else mkdir c/$d; sudo mount --rbind /$d c/$d; fi
+done
+sudo cp -a /etc c/
+test -r c/proc/cpuinfo || sudo mount -t proc proc c/proc
+sudo mount --bind deb c/tmp/deb
+sudo mount -t tmpfs shm c/dev/shm; sudo chmod 1777 c/dev/shm; sudo mknod c/dev/null c 1 3
+sudo -E chroot $PWD/c groupadd -f -g 61234 v1
+sudo -E chroot $PWD/c sh -c "useradd -g v1 -u 61234 -m v1; su -c 'mkdir src' - v1"
+sudo chroot c sh -c "chmod 0666 /dev/null"
+sudo VAR=x chroot c su v1 -c 'cd; cat /tmp/deb/p; echo $VAR; date > src/d; cat src/d
+  mktemp; mktemp; echo $$; stat -c "%Y %i" src/d; cat /proc/uptime'
+sudo stat -c %Y c/home/v1/src/d; date
+"""
+"""What qubes-builder v1 does before and while it builds, on a root made of the machine's."""
+
+
+@pytest.mark.slow
+def test_a_user_with_sudo_builds_in_a_chroot(root: Runner) -> None:
+    """The same twice, in other circumstances; the mounts that it leaves go with the container."""
+    needs_tools("sudo", "runuser", "su", "useradd", "groupadd")
+    script = (
+        "echo 'nobody ALL=(ALL:ALL) NOPASSWD: ALL' > /etc/sudoers.d/x; chmod 440 /etc/sudoers.d/x; "
+        f"chown nobody .; exec runuser -u nobody -- sh -ec {quote(QUBES_V1)}"
+    )
+    first = root.exec("sh", "-ec", script)
+    burn_pids()
+    next_second(time.time())
+    with load():
+        second = root.exec("sh", "-ec", script)
+    assert first.code == 0, first
+    assert first == second
+    package, variable, wrote, _, _, _, seen, _, stamp, end = first.lines
+    assert (package, variable) == ("package", "x")
+    assert wrote < end, "one clock for what is done in the chroot and beside it"
+    assert seen.split()[0] == stamp
+
+
+# Where programs lie in memory, which a set-user-ID program and setarch make random again
+
+ADDRESS = f"env -i {interpreter()} -BS -c 'print(id(object()))'"
+
+
+@pytest.mark.parametrize("hot", ["0", "1"])
+def test_addresses_repeat_below_setarch(ns: Runner, hot: str) -> None:
+    """A program that it starts is not in its place, but what that one starts is."""
+    needs_tools("setarch")
+    script = f"{ADDRESS}; setarch x86_64 sh -c {quote(ADDRESS + '; :')}; " * 2
+    env = {"NSBUILD_HOTCALLS": hot}
+    first, second = (ns.exec("sh", "-ec", script, env=env).ok().lines for _ in range(2))
+    assert first == second
+    assert len(set(first)) == 1, "not where it is without setarch"
+    assert len(set(ns.bare("sh", "-ec", script).ok().lines)) == 4
+
+
+def test_addresses_repeat_below_set_user_id_programs(root: Runner) -> None:
+    needs_tools("sudo", "su", "runuser")
+    commands = (
+        f"sudo -n sh -c {quote(ADDRESS + '; :')}",
+        f"su nobody -s /bin/sh -c {quote(ADDRESS + '; :')}",
+        f"su nobody -s /bin/sh -c {quote('sh -c ' + quote(ADDRESS + '; :') + '; :')}",
+    )
+    lines = root.twice("sh", "-ec", "; ".join((ADDRESS, *commands))).ok().lines
+    assert len(lines) == 4
+    assert len(set(lines)) == 1
+
+
+@pytest.mark.parametrize("name", ["clocks", "clocks-static", "clocks-musl", "gopure", "gocgo"])
+def test_programs_of_all_kinds_go_on_after_asking(ns: Runner, name: str) -> None:
+    """It is the start of the program itself that is interrupted; its clock is ours all the same."""
+    needs_tools("setarch")
+    needs(name, ns.has(name))
+    command = [ns.guest(name), *(["libc", "0"] if name.startswith("clocks") else [])]
+    asked = ns.exec("setarch", "x86_64", *command).ok()
+    assert asked == ns.exec("setarch", "x86_64", *command).ok()
+    assert asked.stdout
+    if name.startswith("clocks"):
+        assert asked == ns.exec(*command).ok()

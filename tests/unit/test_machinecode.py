@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from nsbuild.kernel.x86_64 import ENOSYS_STUB, NR, VDSO_CALLS, jump, syscall_stub
+from nsbuild.kernel.x86_64 import (
+    ENOSYS_STUB,
+    NR,
+    VDSO_CALLS,
+    far_jump,
+    jump,
+    personality_stub,
+    syscall_stub,
+)
 from nsbuild.supervisor import gotsc, vdso
 
 
@@ -99,6 +107,39 @@ def test_no_room_at_all_is_no_silent_leak() -> None:
 def test_this_kernels_vdso_is_understood() -> None:
     patch = vdso.Patch.of_this_kernel()
     assert syscall_stub(NR["clock_gettime"]) in patch.code
+
+
+def test_a_detour_fits_behind_all_stubs() -> None:
+    patch = vdso.Patch(vdso_image(ORDINARY | {"__vdso_time": (0xAC0, 5)}))
+    size = len(personality_stub(0, 0))
+    # In the largest function, which lies within: nothing of ours may be there.
+    assert 0xF40 + len(ENOSYS_STUB) <= patch.room <= 0xF40 + 913 - size
+    end = patch.offset + len(patch.code)
+    assert patch.room >= end or b"\xcc" * size == patch.code[patch.room - patch.offset :][:size]
+
+
+def test_no_room_for_a_detour_is_no_silent_leak() -> None:
+    with pytest.raises(AssertionError, match="detour"):
+        vdso.Patch(vdso_image({"__vdso_clock_gettime": (0xAF0, 40)}))
+
+
+def test_code_of_a_detour() -> None:
+    """Both calls as they are decoded, and all but rcx, r11 and the result is as before."""
+    code = personality_stub(0x4040000, 0x7FFFF7D00123)
+    assert code.hex() == (
+        "488d642480"  # lea rsp,[rsp-128]
+        "57"  # push rdi
+        "bf00000404"  # mov edi,0x4040000
+        "b887000000"  # mov eax,135
+        "0f05"
+        "5f"  # pop rdi
+        "488da42480000000"  # lea rsp,[rsp+128]
+        "b89e000000"  # mov eax,158
+        "0f05"
+        "49bb2301d0f7ff7f0000"  # movabs r11,0x7ffff7d00123
+        "41ffe3"  # jmp r11
+    )
+    assert code.endswith(far_jump(0x7FFFF7D00123))
 
 
 COUNTER = bytes.fromhex("0f01f948c1e2204801d04889442408c30faef00faee80f31ebe9")
