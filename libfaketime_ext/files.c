@@ -253,6 +253,26 @@ static bool is_ordinary(unsigned mode)
 	return S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode) || S_ISFIFO(mode) || S_ISSOCK(mode);
 }
 
+/* The mount that this file is on, if it is known and shows a disk; a borrowed reference. */
+static PyObject *disk_of(Files *files, PyObject *mount_id)
+{
+	PyObject *mount = mount_id ? PyDict_GetItemWithError(files->mounts, mount_id) : NULL;
+
+	return mount && PyTuple_Check(mount) && PyTuple_GET_SIZE(mount) == MOUNT_SIZE &&
+			       PyTuple_GET_ITEM(mount, MOUNT_TRANSIENT) == Py_False
+		       ? mount
+		       : NULL;
+}
+
+bool files_on_disk(PyObject *self, const struct statx *kernel)
+{
+	PyObject *id = PyLong_FromUnsignedLongLong(kernel->stx_mnt_id);
+	bool found = disk_of((Files *)self, id);
+
+	Py_XDECREF(id);
+	return found;
+}
+
 Memo *files_memo(PyObject *self, PyObject *process, const char *path, int flags, struct statx *kernel)
 {
 	Files *files = (Files *)self;
@@ -263,9 +283,8 @@ Memo *files_memo(PyObject *self, PyObject *process, const char *path, int flags,
 	if (!is_ordinary(kernel->stx_mode) || !nanoseconds(&kernel->stx_mtime, &mtime))
 		return NULL;
 	id = PyLong_FromUnsignedLongLong(kernel->stx_mnt_id);
-	mount = id ? PyDict_GetItemWithError(files->mounts, id) : NULL;
-	if (mount && PyTuple_Check(mount) && PyTuple_GET_SIZE(mount) == MOUNT_SIZE &&
-	    PyTuple_GET_ITEM(mount, MOUNT_TRANSIENT) == Py_False)
+	mount = disk_of(files, id);
+	if (mount)
 		file = find(files, process, kernel, mount, id, path, flags);
 	if (file && ((number_in(files, file, SEEN, &seen) && seen == mtime) ||
 		     take_notice(files, file, mtime, path, flags, kernel)) &&

@@ -12,6 +12,9 @@ extern PyTypeObject FilesType;
 /* statx(2) as the supervisor does it, which never asks a file system's server. */
 int look(const char *path, int flags, struct statx *file);
 
+/* Whether the file of which the kernel says this is on a known mount that shows a disk. */
+bool files_on_disk(PyObject *files, const struct statx *file);
+
 /*
  * A memo for `process` of the file at `path`, of which the kernel says `*file`; that is brought up to date.
  * NULL for a file that Python had better look at, or with an exception. Never an own reference: the file keeps it.

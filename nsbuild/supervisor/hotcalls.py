@@ -35,7 +35,10 @@ except ImportError:
 
 _LOOKS = frozenset(NR[name] for name in ("newfstatat", "stat", "lstat", "fstat"))
 """Before these, files that were about to be made are looked for."""
-_ANSWERED = _LOOKS | {NR[name] for name in ("openat", "open", "statfs", "exit_group", "getrandom")}
+_ANSWERED = _LOOKS | {
+    NR[name]
+    for name in ("openat", "open", "statfs", "exit_group", "getrandom", "readlink", "readlinkat")
+}
 """The calls that the extension answers."""
 
 SWITCH = "NSBUILD_HOTCALLS"
