@@ -12,6 +12,12 @@ extern PyTypeObject FilesType;
 /* statx(2) as the supervisor does it, which never asks a file system's server. */
 int look(const char *path, int flags, struct statx *file);
 
+/*
+ * Look for the files that were about to be made, of which those of thread `tid` are there by now; whether
+ * that is done with all. False with an exception, too.
+ */
+bool files_settle(PyObject *files, unsigned tid);
+
 /* Whether the file of which the kernel says this is on a known mount that shows a disk. */
 bool files_on_disk(PyObject *files, const struct statx *file);
 

@@ -47,6 +47,14 @@ static bool show(Hot *hot, const char *path, int flags, struct statx *file, uint
 	       write_guest(hot, buffer, memo->shown, STAT_SIZE) && respond(hot, 0, 0);
 }
 
+/* Whether no file is about to be made: before that is known, only Python can look at any. */
+static bool settled(Hot *hot)
+{
+	if (hot->pending && files_settle(hot->files, hot->call->pid))
+		hot->pending = false;
+	return !hot->pending;
+}
+
 static bool answer_fstat(Hot *hot, int fd, uint64_t buffer)
 {
 	struct statx file;
@@ -87,7 +95,7 @@ static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, 
 	int length;
 	char *path;
 
-	if (hot->pending || flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
+	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT) || !settled(hot))
 		return false;
 	length = read_path(hot, address, ROOM);
 	if (length == 0 && flags & AT_EMPTY_PATH)
@@ -178,7 +186,7 @@ static bool answered(Hot *hot)
 	case SYS_lstat:
 		return answer_stat(hot, AT_FDCWD, args[0], args[1], AT_SYMLINK_NOFOLLOW);
 	case SYS_fstat:
-		return !hot->pending && answer_fstat(hot, (int)args[0], args[1]);
+		return settled(hot) && answer_fstat(hot, (int)args[0], args[1]);
 	case SYS_openat:
 		return answer_open(hot, args[1], args[2]);
 	case SYS_open:

@@ -314,8 +314,11 @@ class FileTimes:
             ahead,
         )
 
-    def settle(self, tid: int) -> None:
-        """Find what was about to be made or moved; `tid` makes a call, so its own are done."""
+    def settle(self, tid: int) -> bool:
+        """Find what was about to be made or moved; `tid` makes a call, so its own are done.
+
+        Returns whether there is something left that was not found yet.
+        """
         left = []
         for pending in self.pending:
             if self._is_done(pending) or pending.tid == tid or pending.process.gone:
@@ -325,6 +328,7 @@ class FileTimes:
         while len(left) > _MAX_PENDING:
             _drop(left.pop(0))
         self.pending = left
+        return bool(left)
 
     def _is_done(self, pending: Pending | Move) -> bool:
         return self._moved(pending) if isinstance(pending, Move) else self._found(pending)

@@ -69,6 +69,7 @@ def make_hot(
         times.meet_nameless,
         times.start,
         times.epoch,
+        times.settle,
     )
     return extension.Hot(
         listener,
@@ -132,16 +133,15 @@ class Keeper:
     def retry(self, call: Call, process: Process) -> bool:
         """Whether the extension has answered `call` after all.
 
-        It has handed it on because it did not know the caller, perhaps by its first call, or
-        because of files that were about to be made.
+        It has handed it on because it did not know the caller, perhaps by its first call; then
+        files that were about to be made are still to be looked for.
         """
         tid, times, hot = call.tid, self._times, self.hot
         pending = times.pending and call.nr in _LOOKS
         if call.nr not in _ANSWERED or (not pending and hot.knows(tid)):
             return False
         if pending:
-            times.settle(tid)
-            hot.pending = bool(times.pending)
+            hot.pending = times.settle(tid)
         self._tell(tid, process)
         return hot.retry(call.id)
 
