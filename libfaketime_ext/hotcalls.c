@@ -2,9 +2,9 @@
  * hotcalls: the calls that a build makes most, answered without running any Python.
  *
  * Seven of eight notified calls are a stat, an open for reading of a file that is shown as it is, or a
- * short getrandom; links are read seldom. None of them moves a clock. Here they are answered between epoll_wait and the next
- * epoll_wait; whatever is not one of them, or is in the least unusual, is handed to Python untouched,
- * as if this file did not exist. It knows only what Python has told it:
+ * short getrandom; some read a link. None of them moves a clock. Here they are answered between
+ * epoll_wait and the next epoll_wait; whatever is not one of them, or is in the least unusual, is handed
+ * to Python untouched, as if this file did not exist. It knows only what Python has told it:
  *
  *   know(tid, process, wall, memory)
  *                     thread `tid`, the only one or the leader of `process`, is in the container's

@@ -86,7 +86,7 @@ class Guard:
 
 
 def _look_out(namespace: int, requests: socket.socket) -> None:
-    """The lookout: says whether any thread in the container runs or could.
+    """The lookout: says whether any thread in the container runs, or could by itself.
 
     An ordinary task, as everybody has to be who looks processes up (see spin).
     """
@@ -97,5 +97,5 @@ def _look_out(namespace: int, requests: socket.socket) -> None:
         os.sched_setaffinity(0, others)
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     for question in messages(requests):
-        ready = any(task.ready for task in tasks_of(namespace))
+        ready = any(task.ready or task.soon for task in tasks_of(namespace))
         reply(requests, (_READY if ready else _NOBODY) + question)

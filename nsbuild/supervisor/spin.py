@@ -48,11 +48,15 @@ _MOST_TASKS = 1000
 
 
 class Task(NamedTuple):
-    """A thread of the container: the CPU ticks it has used, its number outside, if it can run."""
+    """A thread of the container: the CPU ticks it has used, its number outside, if it can run.
+
+    `soon` says that it waits for a disk, and could run at any moment.
+    """
 
     ticks: int
     tid: int
     ready: bool
+    soon: bool = False
 
 
 class SpinGuard:
@@ -212,7 +216,7 @@ def tasks_of(namespace: int) -> list[Task]:
                 stat = stat_fields(f"{pid}/task/{tid}")
                 if stat[0] not in _ENDED:
                     ticks = int(stat[11]) + int(stat[12])
-                    tasks.append(Task(ticks, int(tid), stat[0] == b"R"))
+                    tasks.append(Task(ticks, int(tid), stat[0] == b"R", stat[0] == b"D"))
         except OSError:
             continue
     return sorted(tasks, reverse=True)
