@@ -45,6 +45,7 @@ typedef struct {
 	PyObject_HEAD
 	Py_ssize_t slots[SLOTS];	/* where File has them */
 	PyObject *file_type, *by_key, *mounts, *nowhere, *nameless, *meet, *meet_nameless, *start, *epoch;
+	PyObject *settle;
 	PyObject *look, *stamped;	/* names of methods */
 } Files;
 
@@ -253,6 +254,35 @@ static bool is_ordinary(unsigned mode)
 	return S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode) || S_ISFIFO(mode) || S_ISSOCK(mode);
 }
 
+/* The mount that this file is on, if it is known and shows a disk; a borrowed reference. */
+static PyObject *disk_of(Files *files, PyObject *mount_id)
+{
+	PyObject *mount = mount_id ? PyDict_GetItemWithError(files->mounts, mount_id) : NULL;
+
+	return mount && PyTuple_Check(mount) && PyTuple_GET_SIZE(mount) == MOUNT_SIZE &&
+			       PyTuple_GET_ITEM(mount, MOUNT_TRANSIENT) == Py_False
+		       ? mount
+		       : NULL;
+}
+
+bool files_settle(PyObject *self, unsigned tid)
+{
+	PyObject *left = PyObject_CallFunction(((Files *)self)->settle, "I", tid);
+	bool settled = left == Py_False;
+
+	Py_XDECREF(left);
+	return settled;
+}
+
+bool files_on_disk(PyObject *self, const struct statx *kernel)
+{
+	PyObject *id = PyLong_FromUnsignedLongLong(kernel->stx_mnt_id);
+	bool found = disk_of((Files *)self, id);
+
+	Py_XDECREF(id);
+	return found;
+}
+
 Memo *files_memo(PyObject *self, PyObject *process, const char *path, int flags, struct statx *kernel)
 {
 	Files *files = (Files *)self;
@@ -263,9 +293,8 @@ Memo *files_memo(PyObject *self, PyObject *process, const char *path, int flags,
 	if (!is_ordinary(kernel->stx_mode) || !nanoseconds(&kernel->stx_mtime, &mtime))
 		return NULL;
 	id = PyLong_FromUnsignedLongLong(kernel->stx_mnt_id);
-	mount = id ? PyDict_GetItemWithError(files->mounts, id) : NULL;
-	if (mount && PyTuple_Check(mount) && PyTuple_GET_SIZE(mount) == MOUNT_SIZE &&
-	    PyTuple_GET_ITEM(mount, MOUNT_TRANSIENT) == Py_False)
+	mount = disk_of(files, id);
+	if (mount)
 		file = find(files, process, kernel, mount, id, path, flags);
 	if (file && ((number_in(files, file, SEEN, &seen) && seen == mtime) ||
 		     take_notice(files, file, mtime, path, flags, kernel)) &&
@@ -285,12 +314,12 @@ Memo *files_memo(PyObject *self, PyObject *process, const char *path, int flags,
 static PyObject *files_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
 	Files *files = (Files *)type->tp_alloc(type, 0);
-	PyObject *held[9];
+	PyObject *held[10];
 
-	if (!files || !PyArg_ParseTuple(args, "O!O!O!OO!OOO!O!", &PyType_Type, &held[0],
+	if (!files || !PyArg_ParseTuple(args, "O!O!O!OO!OOO!O!O", &PyType_Type, &held[0],
 					&PyDict_Type, &held[1], &PyDict_Type, &held[2], &held[3],
 					&PySet_Type, &held[4], &held[5], &held[6], &PyLong_Type, &held[7],
-					&PyLong_Type, &held[8])) {
+					&PyLong_Type, &held[8], &held[9])) {
 		Py_XDECREF(files);
 		return NULL;
 	}
@@ -303,6 +332,7 @@ static PyObject *files_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUS
 	files->meet_nameless = Py_NewRef(held[6]);
 	files->start = Py_NewRef(held[7]);
 	files->epoch = Py_NewRef(held[8]);
+	files->settle = Py_NewRef(held[9]);
 	files->look = PyUnicode_InternFromString("look");
 	files->stamped = PyUnicode_InternFromString("stamped");
 	for (int i = 0; i < SLOTS && !PyErr_Occurred(); i++)
@@ -323,6 +353,7 @@ static void files_dealloc(Files *files)
 	Py_XDECREF(files->meet_nameless);
 	Py_XDECREF(files->start);
 	Py_XDECREF(files->epoch);
+	Py_XDECREF(files->settle);
 	Py_XDECREF(files->look);
 	Py_XDECREF(files->stamped);
 	Py_TYPE(files)->tp_free((PyObject *)files);
@@ -331,7 +362,7 @@ static void files_dealloc(Files *files)
 PyTypeObject FilesType = {
 	PyVarObject_HEAD_INIT(NULL, 0)
 	.tp_name = "nsbuild._hotcalls.Files",
-	.tp_doc = "Files(File, by_key, mounts, nowhere, nameless, meet, meet_nameless, start, epoch)",
+	.tp_doc = "Files(File, by_key, mounts, nowhere, nameless, meet, meet_nameless, start, epoch, settle)",
 	.tp_basicsize = sizeof(Files),
 	.tp_flags = Py_TPFLAGS_DEFAULT,
 	.tp_new = files_new,

@@ -13,6 +13,15 @@ extern PyTypeObject FilesType;
 int look(const char *path, int flags, struct statx *file);
 
 /*
+ * Look for the files that were about to be made, of which those of thread `tid` are there by now; whether
+ * that is done with all. False with an exception, too.
+ */
+bool files_settle(PyObject *files, unsigned tid);
+
+/* Whether the file of which the kernel says this is on a known mount that shows a disk. */
+bool files_on_disk(PyObject *files, const struct statx *file);
+
+/*
  * A memo for `process` of the file at `path`, of which the kernel says `*file`; that is brought up to date.
  * NULL for a file that Python had better look at, or with an exception. Never an own reference: the file keeps it.
  */

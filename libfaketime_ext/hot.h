@@ -13,6 +13,7 @@ enum {
 	TID_LIMIT = 1 << 22,	/* PID_MAX_LIMIT of a 64-bit kernel */
 	EVENTS = 64,
 	SHORT_PATH = 256,
+	ROOM = 48,		/* for what a path begins with that does not start at the root */
 	MAX_NAMES = 32,
 	MOST_RANDOM = 256,	/* what getrandom(2) always gives at once */
 };
@@ -34,7 +35,7 @@ typedef struct {
 	char pending;		/* files are about to be made: only Python can look at any */
 	char quick_exit;	/* nothing has to be done before a process ends */
 	unsigned long long received, answered;
-	char path[SHORT_PATH + 64];
+	char path[ROOM + SHORT_PATH];
 } Hot;
 
 /* Answer the call that was received; whether the kernel took the answer. */

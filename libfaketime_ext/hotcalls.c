@@ -2,9 +2,9 @@
  * hotcalls: the calls that a build makes most, answered without running any Python.
  *
  * Seven of eight notified calls are a stat, an open for reading of a file that is shown as it is, or a
- * short getrandom. None of them moves a clock. Here they are answered between epoll_wait and the next
- * epoll_wait; whatever is not one of them, or is in the least unusual, is handed to Python untouched,
- * as if this file did not exist. It knows only what Python has told it:
+ * short getrandom; some read a link. None of them moves a clock. Here they are answered between
+ * epoll_wait and the next epoll_wait; whatever is not one of them, or is in the least unusual, is handed
+ * to Python untouched, as if this file did not exist. It knows only what Python has told it:
  *
  *   know(tid, process, wall, memory)
  *                     thread `tid`, the only one or the leader of `process`, is in the container's
@@ -47,6 +47,14 @@ static bool show(Hot *hot, const char *path, int flags, struct statx *file, uint
 	       write_guest(hot, buffer, memo->shown, STAT_SIZE) && respond(hot, 0, 0);
 }
 
+/* Whether no file is about to be made: before that is known, only Python can look at any. */
+static bool settled(Hot *hot)
+{
+	if (hot->pending && files_settle(hot->files, hot->call->pid))
+		hot->pending = false;
+	return !hot->pending;
+}
+
 static bool answer_fstat(Hot *hot, int fd, uint64_t buffer)
 {
 	struct statx file;
@@ -67,28 +75,34 @@ static bool absent(const char *path, int length, int dirfd)
 	       !strstr(path, "proc") && !strstr(path, "dev/") && !strstr(path, "self");
 }
 
+/* The path that was read to hot->path + ROOM, from the guest's `dirfd`, as we can use it. */
+static char *from_here(Hot *hot, int dirfd)
+{
+	char *path = hot->path + ROOM, prefix[ROOM];
+	int size;
+
+	if (*path == '/')
+		return path;
+	size = dirfd == AT_FDCWD ? sprintf(prefix, "%u/cwd/", hot->call->pid)
+				 : sprintf(prefix, "%u/fd/%d/", hot->call->pid, dirfd);
+	return memcpy(path - size, prefix, size);
+}
+
 static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, unsigned flags)
 {
 	bool keep = flags & AT_SYMLINK_NOFOLLOW;
-	char prefix[48];
 	struct statx file;
-	int room = sizeof prefix, length, size;
+	int length;
 	char *path;
 
-	if (hot->pending || flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
+	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT) || !settled(hot))
 		return false;
-	length = read_path(hot, address, room);
+	length = read_path(hot, address, ROOM);
 	if (length == 0 && flags & AT_EMPTY_PATH)
 		return answer_fstat(hot, dirfd, buffer);
 	if (length <= 0)
 		return false;
-	path = hot->path + room;
-	if (*path != '/') {
-		size = dirfd == AT_FDCWD ? sprintf(prefix, "%u/cwd/", hot->call->pid)
-					 : sprintf(prefix, "%u/fd/%d/", hot->call->pid, dirfd);
-		path -= size;
-		memcpy(path, prefix, size);
-	}
+	path = from_here(hot, dirfd);
 	/* Most that is looked for is no link: then one look-up says all, whether links count or not. */
 	if (look(path, AT_SYMLINK_NOFOLLOW, &file) == 0) {
 		bool through = !keep && S_ISLNK(file.stx_mode);
@@ -97,7 +111,22 @@ static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, 
 			return false;
 		return show(hot, path, through ? 0 : AT_SYMLINK_NOFOLLOW, &file, buffer);
 	}
-	return absent(hot->path + room, length, dirfd) && respond(hot, ENOENT, 0);
+	return absent(hot->path + ROOM, length, dirfd) && respond(hot, ENOENT, 0);
+}
+
+/* Only links in /proc may say what Python has to answer: all others are the kernel's. */
+static bool answer_readlink(Hot *hot, int dirfd, uint64_t address)
+{
+	struct statx file;
+	int length = read_path(hot, address, ROOM);
+
+	if (length <= 0)
+		return false;
+	if (look(from_here(hot, dirfd), AT_SYMLINK_NOFOLLOW, &file) == 0
+		    ? !files_on_disk(hot->files, &file)
+		    : !absent(hot->path + ROOM, length, dirfd))
+		return false;
+	return respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 }
 
 /* Only of files that are not there: statfs of one that is has to be worked out. */
@@ -157,11 +186,15 @@ static bool answered(Hot *hot)
 	case SYS_lstat:
 		return answer_stat(hot, AT_FDCWD, args[0], args[1], AT_SYMLINK_NOFOLLOW);
 	case SYS_fstat:
-		return !hot->pending && answer_fstat(hot, (int)args[0], args[1]);
+		return settled(hot) && answer_fstat(hot, (int)args[0], args[1]);
 	case SYS_openat:
 		return answer_open(hot, args[1], args[2]);
 	case SYS_open:
 		return answer_open(hot, args[0], args[1]);
+	case SYS_readlink:
+		return answer_readlink(hot, AT_FDCWD, args[0]);
+	case SYS_readlinkat:
+		return answer_readlink(hot, (int)args[0], args[1]);
 	case SYS_statfs:
 		return answer_statfs(hot, args[0]);
 	case SYS_getrandom:

@@ -34,6 +34,7 @@ class Files:
         meet_nameless: Callable[[Key, int, Process], File],
         start: int,
         epoch: int,
+        settle: Callable[[int], bool],
         /,
     ) -> None: ...
 

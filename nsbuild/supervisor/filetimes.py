@@ -31,7 +31,7 @@ BLOCK_SIZE = 4096
 _SECTORS = BLOCK_SIZE // 512
 _MAX_PENDING = 64
 _DELETED = b" (deleted)"
-_STAND_IN = re.compile(rb"/memfd:(/proc/[0-9a-z/]+) \(deleted\)")
+STAND_IN = re.compile(rb"/memfd:(/proc/[0-9a-z/]+) \(deleted\)")
 """A memfd that stands for a file of /proc, see nsbuild.supervisor.answers.procself."""
 
 
@@ -168,7 +168,7 @@ class FileTimes:
         file = self.table.find(key, born, mount.overlay)
         if file is None:
             if mount is self.devices.nowhere and values[23] not in self.nameless:
-                found = _STAND_IN.fullmatch(path_of(path, flags))
+                found = STAND_IN.fullmatch(path_of(path, flags))
                 # Without it, a copy of the file would not be of what was looked at before.
                 if found and self.look(process, tid, found[1], 0) == 0:
                     return 0
@@ -314,8 +314,11 @@ class FileTimes:
             ahead,
         )
 
-    def settle(self, tid: int) -> None:
-        """Find what was about to be made or moved; `tid` makes a call, so its own are done."""
+    def settle(self, tid: int) -> bool:
+        """Find what was about to be made or moved; `tid` makes a call, so its own are done.
+
+        Returns whether there is something left that was not found yet.
+        """
         left = []
         for pending in self.pending:
             if self._is_done(pending) or pending.tid == tid or pending.process.gone:
@@ -325,6 +328,7 @@ class FileTimes:
         while len(left) > _MAX_PENDING:
             _drop(left.pop(0))
         self.pending = left
+        return bool(left)
 
     def _is_done(self, pending: Pending | Move) -> bool:
         return self._moved(pending) if isinstance(pending, Move) else self._found(pending)
@@ -438,5 +442,19 @@ def path_of(path: bytes, flags: int) -> bytes:
         return errno.errorcode.get(error.errno or 0, "?").encode()
     try:
         return path_of_fd(fd)
+    finally:
+        os.close(fd)
+
+
+def link_text(path: bytes, flags: int) -> bytes:
+    """The text of the symbolic link that `path` names with `flags`; raises OSError.
+
+    Without AT_SYMLINK_NOFOLLOW `path` is a link of ours to the one that is meant, which is open.
+    """
+    if flags & AT_SYMLINK_NOFOLLOW:
+        return os.readlink(path)
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return os.readlink(b"", dir_fd=fd)
     finally:
         os.close(fd)

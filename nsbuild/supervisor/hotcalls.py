@@ -35,7 +35,10 @@ except ImportError:
 
 _LOOKS = frozenset(NR[name] for name in ("newfstatat", "stat", "lstat", "fstat"))
 """Before these, files that were about to be made are looked for."""
-_ANSWERED = _LOOKS | {NR[name] for name in ("openat", "open", "statfs", "exit_group", "getrandom")}
+_ANSWERED = _LOOKS | {
+    NR[name]
+    for name in ("openat", "open", "statfs", "exit_group", "getrandom", "readlink", "readlinkat")
+}
 """The calls that the extension answers."""
 
 SWITCH = "NSBUILD_HOTCALLS"
@@ -66,6 +69,7 @@ def make_hot(
         times.meet_nameless,
         times.start,
         times.epoch,
+        times.settle,
     )
     return extension.Hot(
         listener,
@@ -129,8 +133,8 @@ class Keeper:
     def retry(self, call: Call, process: Process) -> bool:
         """Whether the extension has answered `call` after all.
 
-        It has handed it on because it did not know the caller, perhaps by its first call, or
-        because of files that were about to be made.
+        It has handed it on because it did not know the caller, perhaps by its first call; then
+        files that were about to be made are still to be looked for.
         """
         tid, times, hot = call.tid, self._times, self.hot
         hot.paused = self._births.keeping
@@ -138,8 +142,7 @@ class Keeper:
         if call.nr not in _ANSWERED or (not pending and hot.knows(tid)):
             return False
         if pending:
-            times.settle(tid)
-            hot.pending = bool(times.pending)
+            hot.pending = times.settle(tid)
         self._tell(tid, process)
         return hot.retry(call.id)
 

@@ -199,15 +199,16 @@ class Supervisor:
         opener = Opener(self.parts.priority.pid, self.parts.users, self._serve_until)
         nodes = Nodes(places, self.times, self.parts.users, opener)
         write = Write(places, self.times, nodes)
+        pids = os.fstat(self.parts.pids).st_ino
         if self.parts.spin is not None:
-            self.cache = PageCache(places, self.times.devices, self.parts.spin.priority + 1)
+            above = self.parts.spin.priority + 1
+            self.cache = PageCache(places, self.times.devices, above, pids)
             self.births.threads = self.cache.threads
             self.trace.guard = self.cache.guard
         of_vpid = self.table.by_vpid.get
         proc = ProcSelf(places, self.times, of_vpid, write.open, nodes, self.cache)
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         wait = Wait(self.waits)
-        pids = os.fstat(self.parts.pids).st_ino
         mounts = Mounts(places, self.times, self.parts.users, pids)
         blocked = BlockedCalls(self.waits, self.table.by_vpid.get, self.trace)
         files = {

@@ -49,13 +49,13 @@ UNGUARDED: AbstractContextManager[None] = nullcontext()
 class PageCache:
     """Has files read into memory; `places` and `devices` are those of the container.
 
-    `priority` is one between the guest's and the supervisor's.
+    `priority` is one between the guest's and the supervisor's, `namespace` as for the guard.
     """
 
-    def __init__(self, places: Places, devices: Devices, priority: int) -> None:
+    def __init__(self, places: Places, devices: Devices, priority: int, namespace: int) -> None:
         self._places = places
         self._devices = devices
-        self._priority = priority
+        self._for_guard = priority, namespace
         self._guard: Guard | None = None
         self._known: dict[tuple[int, ...], LockedFile | None] = {}
         self._programs: set[tuple[int, ...]] = set()
@@ -74,7 +74,7 @@ class PageCache:
     def guard(self) -> AbstractContextManager[None]:
         """While this is entered nothing of the guest runs, even if we have to sleep."""
         if self._guard is None:
-            self._guard = Guard(self._priority)
+            self._guard = Guard(*self._for_guard)
         return self._guard()
 
     def opens(self, call: Call, process: Process, dirfd: int, path: bytes, flags: int) -> None:

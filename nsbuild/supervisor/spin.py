@@ -48,11 +48,15 @@ _MOST_TASKS = 1000
 
 
 class Task(NamedTuple):
-    """A thread of the container: the CPU ticks it has used, its number outside, if it can run."""
+    """A thread of the container: the CPU ticks it has used, its number outside, if it can run.
+
+    `soon` says that it waits for a disk, and could run at any moment.
+    """
 
     ticks: int
     tid: int
     ready: bool
+    soon: bool = False
 
 
 class SpinGuard:
@@ -175,7 +179,7 @@ def _watch(namespace: int, requests: socket.socket) -> None:
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     for _ in messages(requests):
-        tasks = _tasks(namespace)[:_MOST_TASKS]
+        tasks = tasks_of(namespace)[:_MOST_TASKS]
         text = " ".join(f"{task.ticks} {task.tid} {int(task.ready)}" for task in tasks)
         reply(requests, text.encode() or b" ")
     _let_die(namespace)
@@ -189,7 +193,7 @@ def _let_die(namespace: int) -> None:
     that the CPU has to do.
     """
     for _ in range(_LAST_LOOKS):
-        tasks = _tasks(namespace)
+        tasks = tasks_of(namespace)
         if not tasks:
             return
         for task in tasks:
@@ -198,7 +202,7 @@ def _let_die(namespace: int) -> None:
         time.sleep(_LAST_LOOK_SECONDS)
 
 
-def _tasks(namespace: int) -> list[Task]:
+def tasks_of(namespace: int) -> list[Task]:
     """The container's threads, those that have used most CPU time first.
 
     Also those that sleep by their state: a thread can spin in the kernel on its way to sleep.
@@ -212,7 +216,7 @@ def _tasks(namespace: int) -> list[Task]:
                 stat = stat_fields(f"{pid}/task/{tid}")
                 if stat[0] not in _ENDED:
                     ticks = int(stat[11]) + int(stat[12])
-                    tasks.append(Task(ticks, int(tid), stat[0] == b"R"))
+                    tasks.append(Task(ticks, int(tid), stat[0] == b"R", stat[0] == b"D"))
         except OSError:
             continue
     return sorted(tasks, reverse=True)

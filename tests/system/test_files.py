@@ -343,3 +343,38 @@ def test_nothing_that_was_looked_at_stays_busy(root: Runner) -> None:
         "unshare -m sh -c 'mount -t tmpfs none m; stat -c %n m; echo a >m/a; umount m'"
     )
     assert lines(root, script) == [*["/d", "x", "x"] * 3, "m"]
+
+
+IOCTLS = """
+import fcntl, os, struct
+with open("a", "wb") as file:
+    file.write(b"a" * 9000)
+    os.fsync(file.fileno())
+    extents = struct.pack("=QQIIII", 0, 1 << 40, 0, 0, 4, 0) + bytes(4 * 56)
+    asked = ((0x80087601, bytes(8)), (0x80086603, bytes(8)), (0xC020660B, extents))
+    disk = ((0x80111500, bytes(17)), (0x80811501, bytes(129)), (0x81009431, bytes(256)))
+    for number, buffer in asked + disk:
+        try:
+            print(hex(number), fcntl.ioctl(file, number, buffer))
+        except OSError as error:
+            print(hex(number), error.strerror)
+"""
+
+
+def test_ioctls_do_not_tell_of_the_disk(ns: Runner) -> None:
+    """Generations of inodes are random, and extents are where there was room."""
+    seen = ns.twice("/usr/bin/python3", "-c", IOCTLS).ok()
+    refused, unsupported = "Inappropriate ioctl for device", "Operation not supported"
+    said = [line.partition(" ")[2] for line in seen.lines]
+    assert said == [refused, refused, unsupported, refused, refused, refused]
+
+
+def test_inotify_cookies_are_not_covered(root: Runner) -> None:
+    """The kernel counts all renames that anybody on the machine watches, and a read tells."""
+    script = (
+        "import ctypes, os, struct; libc = ctypes.CDLL(None); fd = libc.inotify_init1(0)\n"
+        "libc.inotify_add_watch(fd, b'.', 0xC0); open('a', 'w').close(); os.rename('a', 'b')\n"
+        "print(struct.unpack_from('=iII', os.read(fd, 4096))[2])\n"
+    )
+    cookies = {root.exec("/usr/bin/python3", "-c", script).ok().text for _ in range(2)}
+    assert len(cookies) == 2

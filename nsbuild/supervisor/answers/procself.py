@@ -22,6 +22,7 @@ from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW, statx
 from nsbuild.kernel.process import read_small, read_whole
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
+from nsbuild.supervisor.answers.links import Links
 from nsbuild.supervisor.answers.nodes import NAMES, Nodes
 from nsbuild.supervisor.answers.time import NSEC_PER_CLOCK_TICK
 from nsbuild.supervisor.filetimes import FileTimes, path_of
@@ -63,7 +64,8 @@ class ProcSelf:
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
-        return {NR["open"]: self.open, NR["openat"]: self.open}
+        links = Links(self._places, self._times).handlers()
+        return {NR["open"]: self.open, NR["openat"]: self.open, **links}
 
     def open(self, call: Call, process: Process) -> None:
         """open(2), openat(2)."""

@@ -29,7 +29,7 @@ from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.answers.event import NOTHING, Event, Look
 from nsbuild.supervisor.answers.nodes import NAMES, Nodes
-from nsbuild.supervisor.filetimes import FileTimes, Move, Pending, path_of, path_of_fd
+from nsbuild.supervisor.filetimes import FileTimes, Move, Pending, link_text, path_of, path_of_fd
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
 from nsbuild.supervisor.processes import Process
@@ -232,9 +232,9 @@ class Write:
         for _ in range(_MAX_LINKS):
             links: list[bytes] = []
 
-            def act(ours: bytes, _how: int, links: list[bytes] = links) -> int:
+            def act(ours: bytes, how: int, links: list[bytes] = links) -> int:
                 try:
-                    links.append(os.readlink(ours))
+                    links.append(link_text(ours, how))
                 except OSError as error:
                     return error.errno or errno.EINVAL
                 return 0
