@@ -97,9 +97,7 @@ def _be_child(
     except NsbuildError as error:
         link.send(encode_error(error))
     except OSError as error:
-        name = f" {error.filename}" if error.filename else ""
-        link.send(
-            encode_error(NsbuildError.from_os(f"cannot work on the container's{name}", error))
-        )
+        what = f"cannot work on {error.filename or 'the files of the container'}"
+        link.send(encode_error(NsbuildError.from_os(what, error)))
     finally:
         os._exit(0)

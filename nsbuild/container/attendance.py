@@ -4,7 +4,7 @@ The command writes into pipes, or to its terminal; what comes out goes to the lo
 own stdout and stderr if the container runs in the foreground, and to every client that has
 attached. Clients come over a socket in the container's directory and speak in messages:
 
-    client  ATTACH; INPUT and bytes; CLOSE; SIZE and a struct winsize; SIGNAL and a number
+    client  ATTACH or WAIT; INPUT and bytes; CLOSE; SIZE and a struct winsize; SIGNAL and a number
             ENTER, which is passed on to the supervisor (nsbuild.supervisor.entrants)
     we      ATTACHED and whether there is a terminal; o or e and bytes; LEFT and an exit code
 
@@ -32,6 +32,8 @@ ATTACH = b"A"
 ATTACHED = b"a"
 INPUT = b"i"
 CLOSE = b"c"
+WAIT = b"W"
+"""All that a client wants is LEFT."""
 SIZE = b"w"
 SOCKET = "control"
 """The socket's name in the container's directory."""
@@ -66,6 +68,7 @@ class Attendance:
         self._poll = select.poll()
         self._handlers: dict[int, Callable[[], object]] = {}
         self._attached: dict[int, socket.socket] = {}
+        self._waiting: list[socket.socket] = []
         self._feeders: set[int] = set()
         self._pending = bytearray()
         self._closing = False
@@ -128,7 +131,7 @@ class Attendance:
 
     def finish(self, code: int) -> None:
         """Tell the clients how it has ended."""
-        for client in self._attached.values():
+        for client in (*self._attached.values(), *self._waiting):
             with contextlib.suppress(OSError):
                 client.send(LEFT + b"%d" % code)
             client.close()
@@ -188,6 +191,10 @@ class Attendance:
             self._attached[fd] = client
             self._feeders.add(fd)
             self.watch(fd, lambda: self._message(fd))
+            return
+        if kind == WAIT:
+            client.recv(1)
+            self._waiting.append(client)
             return
         if kind == SIGNAL:
             self._signal(int(client.recv(16)[1:]))

@@ -14,11 +14,12 @@ import stat
 
 from nsbuild.container.hostroot import copy_attributes
 from nsbuild.container.hostview import Host
-from nsbuild.container.inside import Rootfs, attach_on_host
+from nsbuild.container.inside import Rootfs, attach_on_host, make_inside
 from nsbuild.container.operations import Operation
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.mount import new_mount
 
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _LONGEST_OPTION = 255
 """fsconfig(2) takes strings of 256 bytes, the last one 0 (fs/fsopen.c)."""
 
@@ -48,26 +49,11 @@ class LayersRoot(Operation):
     def _overlay(self) -> int:
         opened: list[int] = []
         try:
-            flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
             opened.extend(
-                os.open(path, flags) for path in (self.upper, self.work, *reversed(self.layers))
+                os.open(path, _DIRECTORY) for path in (self.upper, self.work, *self.layers[::-1])
             )
-            _like_lower(opened[2], opened[0])
-            # Relative names are short enough for some sixty layers, need none of overlayfs's
-            # escapes, and show no path of the host's in the mount table.
-            os.chdir("/proc/self/fd")
-            upper, work, *lower = map(str, opened)
-            options: dict[str, str | None] = {
-                "lowerdir": ":".join(lower),
-                "upperdir": upper,
-                "workdir": work,
-                "userxattr": None,
-            }
-            if len(options["lowerdir"] or "") > _LONGEST_OPTION:
-                raise OSError(errno.E2BIG, "more layers than one mount can have")
-            return new_mount("overlay", options)
+            return new_overlay(*opened)
         finally:
-            os.chdir("/")
             for fd in opened:
                 os.close(fd)
 
@@ -78,6 +64,64 @@ class LayersRoot(Operation):
                 "Linux 6.6 on, tmpfs will do; another overlay will not"
             )
         return ""
+
+
+class KeepApart(Operation):
+    """Show what the root has at `path`, with writes going to the host's directory `place`.
+
+    So are the volumes that an image declares: what is written there is no part of the root.
+    """
+
+    __slots__ = ("path", "place")
+
+    def __init__(self, root: Rootfs, path: str, place: str) -> None:
+        super().__init__(root)
+        self.path = path
+        self.place = place
+
+    def describe(self) -> str:
+        return f"mount an overlay of {self.place} over {self.path}"
+
+    def act(self) -> None:
+        opened: list[int] = []
+        try:
+            opened.extend(
+                os.open(os.path.join(self.place, name), _DIRECTORY) for name in ("upper", "work")
+            )
+            try:
+                opened.append(self.root.open(self.path))
+            except FileNotFoundError:
+                opened.append(make_inside(self.root.root_fd, self.path, "directory"))
+            tree = new_overlay(*opened)
+            try:
+                self.root.attach(tree, self.path)
+            finally:
+                os.close(tree)
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+
+def new_overlay(upper: int, work: int, *lower: int) -> int:
+    """A detached overlay mount of open directories, the topmost of `lower` first."""
+    _like_lower(lower[0], upper)
+    options: dict[str, str | None] = {
+        "lowerdir": ":".join(map(str, lower)),
+        "upperdir": str(upper),
+        "workdir": str(work),
+        "userxattr": None,
+    }
+    if len(options["lowerdir"] or "") > _LONGEST_OPTION:
+        raise OSError(errno.E2BIG, "more layers than one mount can have")
+    # Relative names are short enough for some sixty layers, need none of overlayfs's escapes, and
+    # show no path of the host's in the mount table.
+    before = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    try:
+        os.chdir("/proc/self/fd")
+        return new_mount("overlay", options)
+    finally:
+        os.fchdir(before)
+        os.close(before)
 
 
 def _like_lower(lower: int, upper: int) -> None:

@@ -20,7 +20,7 @@ from nsbuild.container.filesystems import KeepLastPid, Mount, MountDevpts, Mount
 from nsbuild.container.hostroot import FRESH, Overlay, plan_host_root
 from nsbuild.container.hostview import Host
 from nsbuild.container.inside import INERT, Rootfs
-from nsbuild.container.layers import Layered, LayersRoot, check_layers
+from nsbuild.container.layers import KeepApart, Layered, LayersRoot, check_layers
 from nsbuild.container.machine import identity_files, machine_files
 from nsbuild.container.operations import (
     Bind,
@@ -286,6 +286,8 @@ def _asked(root: Rootfs, spec: RootSpec, target: str, host: Host) -> Iterator[Op
     cwd = spec.writable_cwd
     if target == "/" and cwd and cwd != "/":
         yield Bind(root, cwd, cwd)
+    for volume in spec.kept:
+        yield KeepApart(root, volume.target, volume.source)
     for volume in spec.volumes:
         source = host.real(volume.source)
         if not host.exists(source):

@@ -52,7 +52,8 @@ class RootSpec(NamedTuple):
     made in it, and nothing hidden but what differs on every run. `target` may then be relative.
     With `layers` (host directories, lowest first) the root is an overlay of them, and what is
     written goes to `target`, with `work` as overlayfs's working directory. `scratch` says whether
-    /tmp and /run are the container's own, empty and gone with it.
+    /tmp and /run are the container's own, empty and gone with it. What is written below the targets
+    of `kept` goes into `upper` in their sources instead.
     """
 
     target: str
@@ -68,6 +69,7 @@ class RootSpec(NamedTuple):
     layers: tuple[str, ...] = ()
     work: str = ""
     scratch: bool = True
+    kept: tuple[Volume, ...] = ()
 
 
 class CommandSpec(NamedTuple):

@@ -1,7 +1,7 @@
 """A ContainerSpec as JSON, so that a container that was created can be started later, and again.
 
-What is kept is the plan itself, in which everything that depended on the caller (variables, relative
-paths, settings) has been decided, and not the command line that asked for it.
+What is kept is the plan itself, in which everything that depended on the caller (variables,
+relative paths, settings) has been decided, and not the command line that asked for it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def encode(spec: ContainerSpec) -> str:
             "root": {
                 **root._asdict(),
                 "identity": root.identity._asdict(),
+                "kept": [volume._asdict() for volume in root.kept],
                 "volumes": [volume._asdict() for volume in root.volumes],
                 "tmpfs": [tmpfs._asdict() for tmpfs in root.tmpfs],
             },
@@ -74,5 +75,6 @@ def _root_parts(root: dict[str, Any]) -> dict[str, Any]:
         "identity": Identity(**root["identity"]),
         "volumes": tuple(Volume(**volume) for volume in root["volumes"]),
         "tmpfs": tuple(Tmpfs(**tmpfs) for tmpfs in root["tmpfs"]),
+        "kept": tuple(Volume(**volume) for volume in root["kept"]),
         "layers": tuple(root["layers"]),
     }
