@@ -12,10 +12,10 @@ import signal
 import socket
 from collections.abc import Callable
 
-from nsbuild.container.userns import plan_id_maps, write_id_maps
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel import namespaces as ns
 from nsbuild.kernel.files import setns
+from nsbuild.kernel.idmaps import plan_id_maps, write_id_maps
 from nsbuild.supervisor.initlink import decode_error, encode_error
 
 _LIMIT = 1 << 16

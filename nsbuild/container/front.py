@@ -31,8 +31,8 @@ from nsbuild.container.terminal import (
     foreground_group,
     give_terminal,
 )
-from nsbuild.container.userns import plan_id_maps
 from nsbuild.errors import EXIT_OURS, NsbuildError, report, warn
+from nsbuild.kernel.idmaps import plan_id_maps
 from nsbuild.kernel.seccomp import Program
 from nsbuild.kernel.signalfd import pending, signalfd
 from nsbuild.seccomp import compiled

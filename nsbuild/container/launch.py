@@ -31,9 +31,9 @@ from nsbuild.container.init import DEFERRED_SIGNALS, FUSE_HINT, NO_FUSE, Setup
 from nsbuild.container.join import join
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import ContainerSpec
-from nsbuild.container.userns import IdMaps, write_id_maps
 from nsbuild.determinism.clock import NSEC_PER_SEC
 from nsbuild.errors import EXIT_OURS, NsbuildError, report, warn
+from nsbuild.kernel.idmaps import IdMaps, write_id_maps
 from nsbuild.kernel.process import pidfd_getfd
 from nsbuild.kernel.seccomp import Program
 from nsbuild.supervisor.continuation import files_left, progress
