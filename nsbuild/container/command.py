@@ -31,6 +31,7 @@ from nsbuild.container.terminal import adopt_terminal
 from nsbuild.container.users import User
 from nsbuild.container.userspec import Found
 from nsbuild.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_OURS, NsbuildError
+from nsbuild.kernel.capabilities import keep_bounding
 from nsbuild.kernel.namespaces import ADDR_NO_RANDOMIZE, STICKY_TIMEOUTS, personality
 from nsbuild.kernel.process import Image, close_on_exec_from
 from nsbuild.kernel.seccomp import Program
@@ -38,9 +39,6 @@ from nsbuild.supervisor.initlink import EVENT_COMMAND, send_event
 
 UMASK = 0o022
 
-
-_CAPABILITIES = 64
-"""No kernel has as many."""
 
 SOFT_LIMITS = {
     resource.RLIMIT_STACK: 8 << 20,
@@ -165,16 +163,9 @@ def _take_limits(spec: CommandSpec) -> None:
             raise OSError(errno.EPERM, str(error)) from error
     if spec.bounding is None:
         return
+    # An exec adds what is inheritable to what root gets from the bounding set.
     prctl.cap_inheritable.limit()
-    for capability in range(_CAPABILITIES):
-        if capability not in spec.bounding:
-            try:
-                prctl.capbset_drop(capability)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-                # Newer than the kernel.
-                return
+    keep_bounding(spec.bounding)
 
 
 def _standard_files(spec: CommandSpec, slave: int | None) -> None:

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from nsbuild.container.asroot import as_root
@@ -24,6 +25,8 @@ from nsbuild.container.spec import ContainerSpec
 from nsbuild.container.specjson import decode
 from nsbuild.errors import EXIT_OURS, NsbuildError, report
 from nsbuild.supervisor.entrants import LEFT, SIGNAL
+
+Discard = Callable[[Records, Record], None]
 
 UPPER, WORK, VOLUMES = "upper", "work", "volumes"
 """What is in a container's directory, beside its log and its socket."""
@@ -47,8 +50,11 @@ def make_directories(records: Records, record: Record) -> None:
         raise NsbuildError.from_os(f"cannot make {top}", error) from error
 
 
-def run_here(records: Records, record: Record) -> int:
-    """Run the container in the foreground, to its end; returns the exit code."""
+def run_here(records: Records, record: Record, discard: Discard) -> int:
+    """Run the container in the foreground, to its end; returns the exit code.
+
+    `discard` removes it then, if it is one that is to be removed.
+    """
     session = Session(records.directory(record.id), False, record.facts["timeout"])
     if not records.begin(record.id):
         raise _improper(record)
@@ -61,21 +67,24 @@ def run_here(records: Records, record: Record) -> int:
         code = 128 + signal.SIGINT
         raise
     finally:
-        _ended(records.place, record, session, code)
+        _ended(records.place, record, session, code, discard)
     return code
 
 
-def _ended(place: str, record: Record, session: Session, code: int) -> None:
+def _ended(place: str, record: Record, session: Session, code: int, discard: Discard) -> None:
     records = Records(place)
     failed = not session.handover.listening or session.handover.exec_failure[0]
     records.end(record.id, code, CREATED if failed else EXITED)
     if record.facts["rm"]:
-        remove(records, records.find(record.id))
+        discard(records, records.find(record.id))
     records.close()
 
 
-def run_detached(records: Records, record: Record) -> None:
-    """Start the container in a process of its own; raises NsbuildError if it does not begin."""
+def run_detached(records: Records, record: Record, discard: Discard) -> None:
+    """Start the container in a process of its own; raises NsbuildError if it does not begin.
+
+    `discard` as for `run_here`.
+    """
     heard, said = os.pipe()
     session = Session(records.directory(record.id), True, record.facts["timeout"], said)
     spec = decode(record.spec)
@@ -89,7 +98,7 @@ def run_detached(records: Records, record: Record) -> None:
         os.setsid()
         if os.fork():
             os._exit(0)
-        _keep(place, record, spec, session)
+        _keep(place, record, spec, session, discard)
     os.close(said)
     os.waitpid(child, 0)
     with open(heard, "rb") as file:
@@ -121,7 +130,9 @@ def _await_end(place: str, record: Record) -> None:
         time.sleep(0.01)
 
 
-def _keep(place: str, record: Record, spec: ContainerSpec, session: Session) -> NoReturn:
+def _keep(
+    place: str, record: Record, spec: ContainerSpec, session: Session, discard: Discard
+) -> NoReturn:
     """The life of the process that runs a detached container."""
     code = EXIT_OURS
     try:
@@ -138,7 +149,7 @@ def _keep(place: str, record: Record, spec: ContainerSpec, session: Session) -> 
         try:
             code = run_container(spec, session)
         finally:
-            _ended(place, record, session, code)
+            _ended(place, record, session, code, discard)
     except NsbuildError as error:
         report(str(error))
         code = error.code

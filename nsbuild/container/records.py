@@ -72,7 +72,8 @@ class Records:
     def __init__(self, place: str) -> None:
         self.place = place
         try:
-            os.makedirs(os.path.join(place, "containers"), mode=0o700, exist_ok=True)
+            for path in (place, os.path.join(place, "containers")):
+                os.makedirs(path, mode=0o700, exist_ok=True)
             self._db = sqlite3.connect(
                 os.path.join(place, _DATABASE), timeout=_LONGEST_WAIT, isolation_level=None
             )
