@@ -16,6 +16,8 @@ from nsbuild.errors import EXIT_OURS, NsbuildError, report
 
 VERBS = {
     "exec": ("nsbuild.cli.exec", "run a command deterministically in a root directory"),
+    "run": ("nsbuild.cli.run", "the same in a new container from an image"),
+    "create": ("nsbuild.cli.create", "make a container from an image"),
     "chroot": ("nsbuild.cli.chroot", "the same, in the place of chroot(1)"),
     "install-chroot": ("nsbuild.cli.install", "be the machine's chroot, or that of a root"),
     "uninstall-chroot": ("nsbuild.cli.uninstall", "be it no longer"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Any
 
 from nsbuild.cli import values
 from nsbuild.cli.parser import Parser
@@ -36,16 +37,21 @@ def make_parser() -> Parser:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    _add_determinism(parser)
+    add_determinism(parser)
     _add_container(parser)
     parser.add_argument("target", metavar="TARGET", help="a root directory, or / for the host's")
     parser.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER)
     return parser
 
 
-def _add_determinism(parser: Parser) -> None:
+def add_determinism(parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = ()) -> None:
+    """The options about determinism, but those of `leave_out`."""
     group = parser.add_argument_group("what the command sees")
-    add = group.add_argument
+
+    def add(name: str, **rest: Any) -> None:  # noqa: ANN401 - as add_argument has it
+        if name.removeprefix("--") not in leave_out:
+            group.add_argument(name, **rest)
+
     add("--epoch", metavar="TIME", help="first time read: seconds since 1970 or ISO 8601")
     add("--step", metavar="SPAN", help="what each read of the wall clock adds (1)")
     add("--monotonic-step", metavar="SPAN", help="the same for monotonic time (1ms)")

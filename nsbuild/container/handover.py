@@ -24,13 +24,17 @@ STAGE_IDS = 3
 STAGE_GROUPS = 4
 STAGE_GID = 5
 STAGE_UID = 6
+STAGE_LIMITS = 7
 
 
 class Handover:
-    """Shared by the front, the supervisor and its descendants; all fields start as 0."""
+    """Shared by the front, the supervisor and its descendants; all fields start as 0.
 
-    def __init__(self) -> None:
-        self._words = SharedWords().words
+    `fd` is a memfd for those who are no descendants (see nsbuild.supervisor.entrants).
+    """
+
+    def __init__(self, fd: int = -1) -> None:
+        self._words = SharedWords(fd).words
 
     def offer(self, fd: int) -> None:
         """Called under the filter: offer `fd` and return when it has been taken."""
@@ -55,7 +59,12 @@ class Handover:
             if words[_ERRNO] or ended.poll(0):
                 return None
             time.sleep(LOOK_SECONDS)
-        return words[_LISTENER] - 1
+        return self.offered
+
+    @property
+    def offered(self) -> int:
+        """The descriptor that is offered, -1 before that."""
+        return self._words[_LISTENER] - 1
 
     def taken(self) -> None:
         """Let the offering process go on."""

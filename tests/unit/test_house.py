@@ -31,7 +31,10 @@ LAYERS: dict[str, frozenset[str]] = {
     "seccomp": frozenset({"errors", "kernel"}),
     "supervisor": frozenset({"errors", "kernel", "seccomp", "determinism"}),
     "container": frozenset({"errors", "kernel", "seccomp", "determinism", "supervisor"}),
-    "cli": frozenset({"errors", "kernel", "seccomp", "determinism", "supervisor", "container"}),
+    "images": frozenset({"errors", "kernel"}),
+    "cli": frozenset(
+        {"errors", "kernel", "seccomp", "determinism", "supervisor", "container", "images"}
+    ),
     "integrations": frozenset(),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),

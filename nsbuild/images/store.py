@@ -1,0 +1,434 @@
+"""The store: images by name, id or digest, their layers unpacked, and how both come and go.
+
+Everything that is read is compared with its digest. Everything that is written is made in a
+workshop (`place.py`) and published under the exclusive lock: first the blobs and trees, then the
+index that makes them count. What no image of the index has is removed by whoever changes something
+next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+from nsbuild.errors import NsbuildError
+from nsbuild.images import documents, index, reference
+from nsbuild.images.asroot import as_root
+from nsbuild.images.documents import OCI_CONFIG, OCI_MANIFEST, Image, Layer
+from nsbuild.images.layertar import write_layer
+from nsbuild.images.place import Place, Workshop, replace, sync_directory
+from nsbuild.images.streams import Hashed
+from nsbuild.images.trees import unpack_layer
+
+VARIABLE = "NSBUILD_STORE"
+ROOTS = "/var/lib/nsbuild"
+
+
+class Store:
+    """The store in the directory `path`; nothing is made before something is put in."""
+
+    def __init__(self, path: str) -> None:
+        self.place = Place(path)
+        self._workshop: Workshop | None = None
+
+    @classmethod
+    def default(cls) -> Store:
+        """NSBUILD_STORE, else root's or the user's own."""
+        chosen = os.environ.get(VARIABLE)
+        if not chosen and os.geteuid() == 0:
+            chosen = ROOTS
+        if not chosen:
+            home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+            chosen = os.path.join(home, "nsbuild")
+        return cls(chosen)
+
+    @property
+    def path(self) -> str:
+        """Where it lies."""
+        return self.place.path
+
+    # Reading
+
+    def images(self) -> list[Image]:
+        """All of them, the last that came first."""
+        if not self.place.exists():
+            return []
+        with self.place.locked(exclusive=False):
+            return self._images()
+
+    def image(self, name: str) -> Image:
+        """The image that `name` means: a name, an id or the start of one, a digest."""
+        found = self.find(name)
+        if found is None:
+            raise NsbuildError(f"{name}: image not known")
+        return found
+
+    def find(self, name: str) -> Image | None:
+        """The same; None where there is none."""
+        if not self.place.exists():
+            return None
+        with self.place.locked(exclusive=False):
+            entries = self._index()
+            digests = {full: digest for digest, full in entries if full}
+            with contextlib.suppress(NsbuildError):
+                # Without a look at all the others: every start of a container comes here.
+                for full in reference.candidates(name):
+                    if full in digests:
+                        return self._image(digests[full], index.names(entries, digests[full]))
+            return _named(self._images(), name)
+
+    def named(self, image: Image, name: str) -> str:
+        """The full name by which `name` means `image`; empty where it is its id or digest."""
+        for full in reference.candidates(name) if not reference.id_prefix(name) else ():
+            if full in image.names:
+                return full
+        with contextlib.suppress(NsbuildError):
+            return next((full for full in image.names if reference.means(name, full)), "")
+        return ""
+
+    def _images(self) -> list[Image]:
+        entries = self._index()
+        digests = dict.fromkeys(digest for digest, _ in reversed(entries))
+        return [self._image(digest, index.names(entries, digest)) for digest in digests]
+
+    def _image(self, digest: str, names: tuple[str, ...]) -> Image:
+        manifest = documents.decode(self._document(digest), f"manifest {digest}")
+        (config, _, _), _ = documents.manifest_parts(manifest, f"manifest {digest}")
+        content = documents.decode(self._document(config), f"config {config}")
+        return documents.describe_image(manifest, digest, content, names)
+
+    def _index(self) -> index.Entries:
+        return index.read(self.place.at("index.json"))
+
+    def blob(self, digest: str) -> str:
+        """The path of a blob."""
+        hexadecimal = documents.checked_digest(digest, "the store").removeprefix("sha256:")
+        return self.place.at("blobs/sha256", hexadecimal)
+
+    def _open(self, digest: str) -> BinaryIO:
+        try:
+            return open(self.blob(digest), "rb")
+        except OSError as error:
+            raise NsbuildError.from_os(
+                f"cannot read blob {digest} of {self.path}", error
+            ) from error
+
+    def _document(self, digest: str) -> bytes:
+        with self._open(digest) as file:
+            data = file.read(documents.LARGEST + 1)
+        if documents.digest_of(data) != digest:
+            raise NsbuildError(
+                f"blob {digest} of {self.path} is damaged: its bytes have another digest",
+                "remove the image by its id, or pull it again",
+            )
+        return data
+
+    def manifest(self, image: Image) -> bytes:
+        """The manifest as it came."""
+        return self._document(image.digest)
+
+    def verify(self, image: Image) -> list[str]:
+        """What is wrong with the bytes of an image, a line for each blob."""
+        wrong = []
+        with self.place.locked(exclusive=False):
+            for digest in _blobs(image):
+                try:
+                    with self._open(digest) as file:
+                        real = Hashed(file).finish()
+                except NsbuildError as error:
+                    wrong.append(str(error))
+                    continue
+                if real != digest:
+                    wrong.append(f"blob {digest} has the digest {real}")
+        return wrong
+
+    def unpacked(self, image: Image) -> tuple[str, ...]:
+        """The directories of its layers, the lowest first; unpacks those that are missing."""
+        for layer in image.layers:
+            if not os.path.isdir(self._tree(layer)):
+                self._unpack(layer)
+        return tuple(self._tree(layer) for layer in image.layers)
+
+    def _tree(self, layer: Layer) -> str:
+        return self.place.at("layers", layer.diff_id.removeprefix("sha256:"), "tree")
+
+    def _unpack(self, layer: Layer) -> None:
+        with self.place.workshop() as shop:
+            made = shop.at("layer")
+            unpack_layer(self.blob(layer.digest), layer, made)
+            self._publish({}, {layer.diff_id: made}, None)
+
+    # Writing
+
+    def add_layer(self, tree: str, *, upper: bool) -> Layer:
+        """A layer of the directory `tree`, for `commit`; until then nobody else sees it.
+
+        With `upper` the tree is an overlayfs upper directory.
+        """
+        path = self._own_workshop().at(f"layer-{len(os.listdir(self._own_workshop().path))}")
+
+        def work() -> list[Any]:
+            with open(path, "xb") as file:
+                size, digest = write_layer(tree, file, upper)
+                file.flush()
+                os.fsync(file.fileno())
+            return [size, digest]
+
+        size, digest = as_root(work)
+        os.rename(path, self._own_workshop().at(digest))
+        return Layer(f"sha256:{digest}", f"sha256:{digest}", size)
+
+    def _own_workshop(self) -> Workshop:
+        if self._workshop is None:
+            self._workshop = Workshop(self.place)
+        return self._workshop
+
+    def close(self) -> None:
+        """Give up the layers that were added and not committed."""
+        if self._workshop is not None:
+            self._workshop.close()
+            self._workshop = None
+
+    def commit(
+        self, layers: Sequence[Layer], config: dict[str, Any], names: tuple[str, ...]
+    ) -> Image:
+        """An image of `layers`, the lowest first, under the full `names`; the same for the same.
+
+        What `config` says of its rootfs is replaced by what the layers are.
+        """
+        rootfs = {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}
+        config_text = documents.canonical({**config, "rootfs": rootfs})
+        config_digest = documents.digest_of(config_text)
+        manifest: dict[str, Any] = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": documents.make_descriptor(OCI_CONFIG, config_digest, len(config_text)),
+            "layers": [
+                documents.make_descriptor(one.media_type, one.digest, one.size) for one in layers
+            ],
+        }
+        text = documents.canonical(manifest)
+        digest = documents.digest_of(text)
+        image = documents.describe_image(
+            manifest, digest, documents.decode(config_text, "config"), names
+        )
+        with self.place.workshop() as shop:
+            made = {
+                one.digest: self._workshop.at(one.digest.removeprefix("sha256:"))
+                for one in layers
+                if self._workshop is not None
+            }
+            for name, data in ((config_digest, config_text), (digest, text)):
+                made[name] = shop.at(name)
+                write_synced(made[name], data)
+            return self._kept(self._publish(made, {}, image))
+
+    def add(self, image: Image, blobs: dict[str, str], shop: Workshop) -> Image:
+        """Take an image in whose blobs are `blobs` (digest to path, in `shop`); unpacks it first.
+
+        Its digests are compared here. Raises NsbuildError; the store is then as it was.
+        """
+        trees = {}
+        for layer in image.layers:
+            if not os.path.isdir(self._tree(layer)) and layer.diff_id not in trees:
+                made = shop.at(f"tree-{layer.diff_id.removeprefix('sha256:')}")
+                unpack_layer(blobs[layer.digest], layer, made)
+                trees[layer.diff_id] = made
+            else:
+                check_blob(blobs[layer.digest], layer.digest)
+        return self._kept(self._publish(blobs, trees, image))
+
+    @staticmethod
+    def _kept(image: Image | None) -> Image:
+        assert image is not None
+        return image
+
+    def tag(self, image: Image, names: Iterable[str]) -> None:
+        """Give an image more full names; they are taken from whatever had them."""
+        wanted = tuple(names)
+        self._change(lambda entries: index.with_names(entries, image.digest, wanted), image)
+
+    def untag(self, image: Image, names: Iterable[str]) -> None:
+        """Take names from an image, which stays."""
+        gone = frozenset(names)
+        self._change(lambda entries: index.without_names(entries, image.digest, gone), image)
+
+    def remove(self, image: Image) -> None:
+        """Remove an image and what only it needs; raises NsbuildError while it is pinned."""
+        self._change(lambda entries: index.without(entries, image.digest), image, leaving=True)
+
+    def _change(
+        self,
+        change: Callable[[index.Entries], index.Entries],
+        image: Image,
+        leaving: bool = False,
+    ) -> None:
+        self.place.make()
+        with self.place.locked(exclusive=True):
+            entries = self._index()
+            if all(digest != image.digest for digest, _ in entries):
+                raise NsbuildError(f"{image.id[:12]}: image not known")
+            if leaving and (users := self._users(image)):
+                raise in_use(image, users)
+            self._write_index(change(entries))
+            self._drop_unused()
+        self.place.sweep()
+
+    def _publish(
+        self, blobs: dict[str, str], trees: dict[str, str], image: Image | None
+    ) -> Image | None:
+        """Move what was made to its place; then the index has `image`, which is returned.
+
+        An image that is there with the same config keeps its manifest, and gets the names.
+        """
+        kept = None
+        with self.place.locked(exclusive=True):
+            for digest, path in blobs.items():
+                if os.path.exists(path) and not self._is_there(digest, path):
+                    os.rename(path, self.blob(digest))
+            for diff_id, path in trees.items():
+                there = self.place.at("layers", diff_id.removeprefix("sha256:"))
+                if not os.path.exists(there):
+                    os.rename(path, there)
+            for name in ("blobs/sha256", "layers"):
+                sync_directory(self.place.at(name))
+            if image is not None:
+                kept = self._enter(image)
+            self._drop_unused()
+        self.place.sweep()
+        return kept
+
+    def _is_there(self, digest: str, path: str) -> bool:
+        """Whether the store has the blob; a small one that is damaged does not count."""
+        try:
+            size = os.stat(self.blob(digest)).st_size
+        except FileNotFoundError:
+            return False
+        if size != os.stat(path).st_size:
+            return False
+        with open(self.blob(digest), "rb") as file:
+            return size > documents.LARGEST or documents.digest_of(file.read()) == digest
+
+    def _enter(self, image: Image) -> Image:
+        gone = [digest for digest in _blobs(image) if not os.path.exists(self.blob(digest))]
+        if gone:
+            raise NsbuildError(
+                f"cannot keep image {image.id[:12]}: blob {gone[0]} is not in {self.path}",
+                "the image that had it was removed meanwhile",
+            )
+        same = [one.digest for one in self._images() if one.id == image.id]
+        digest = same[0] if same and image.digest not in same else image.digest
+        entries = index.with_names(self._index(), digest, image.names)
+        self._write_index(entries)
+        return self._image(digest, index.names(entries, digest))
+
+    def _write_index(self, entries: index.Entries) -> None:
+        descriptors = {}
+        for digest, _ in entries:
+            media_type = documents.decode(self._document(digest), digest).get("mediaType")
+            size = os.stat(self.blob(digest)).st_size
+            descriptors[digest] = documents.make_descriptor(
+                media_type or OCI_MANIFEST, digest, size
+            )
+        text = index.encode(entries, descriptors)
+        replace(self.place.at("index.json"), text, self.place.at("tmp"))
+
+    def _drop_unused(self) -> None:
+        """Take out blobs and trees that no image has; the caller holds the exclusive lock."""
+        images = self._images()
+        blobs = {digest.removeprefix("sha256:") for image in images for digest in _blobs(image)}
+        trees = {one.removeprefix("sha256:") for image in images for one in image.diff_ids}
+        for name, used in (("blobs/sha256", blobs), ("layers", trees)):
+            for left in set(os.listdir(self.place.at(name))) - used:
+                self.place.discard(self.place.at(name, left))
+
+    # Who needs an image
+
+    def pin(self, image: Image, user: str) -> None:
+        """Keep `image` while `user` (a container's id) needs it, until `unpin`."""
+        self.place.make()
+        with self.place.locked(exclusive=True):
+            if all(digest != image.digest for digest, _ in self._index()):
+                raise NsbuildError(f"{image.id[:12]}: image not known")
+            replace(self.place.at("pins", user), image.id.encode(), self.place.at("tmp"))
+
+    def unpin(self, user: str) -> None:
+        """End that."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.place.at("pins", user))
+
+    def users(self, image: Image) -> list[str]:
+        """Who has it pinned."""
+        return self._users(image) if self.place.exists() else []
+
+    def _users(self, image: Image) -> list[str]:
+        found = []
+        for user in sorted(os.listdir(self.place.at("pins"))):
+            with contextlib.suppress(FileNotFoundError), open(self.place.at("pins", user)) as file:
+                if file.read() == image.id:
+                    found.append(user)
+        return found
+
+
+def _named(images: list[Image], name: str) -> Image | None:
+    """The one of `images` that `name` means."""
+    digits = reference.id_prefix(name)
+    if not name.startswith("sha256:"):
+        with contextlib.suppress(NsbuildError):
+            for full in reference.candidates(name):
+                for image in images:
+                    if full in image.names or _has_digest(image, full):
+                        return image
+    if digits:
+        matching = {image.id: image for image in images if image.id.startswith(digits)}
+        if len(matching) > 1 and len(digits) < 64:
+            raise NsbuildError(f"{name}: more than one image has an id that begins so")
+        if matching:
+            return next(iter(matching.values()))
+        by_digest = [image for image in images if image.digest == f"sha256:{digits}"]
+        if by_digest:
+            return by_digest[0]
+    with contextlib.suppress(NsbuildError):
+        return next(
+            (one for one in images if any(reference.means(name, full) for full in one.names)), None
+        )
+    return None
+
+
+def _has_digest(image: Image, full: str) -> bool:
+    wanted = reference.parse(full)
+    return wanted.digest == image.digest and any(
+        reference.parse(name).repository == wanted.repository for name in image.names
+    )
+
+
+def in_use(image: Image, users: list[str]) -> NsbuildError:
+    """The error for an image that `users` need."""
+    return NsbuildError(
+        f"image used by {users[0]}: image is in use by a container: consider listing external "
+        "containers and force-removing image"
+    )
+
+
+def _blobs(image: Image) -> Iterator[str]:
+    yield image.digest
+    yield f"sha256:{image.id}"
+    yield from (layer.digest for layer in image.layers)
+
+
+def check_blob(path: str, digest: str) -> None:
+    """Compare the file `path` with its digest."""
+    with open(path, "rb") as file:
+        real = Hashed(file).finish()
+    if real != digest:
+        raise NsbuildError(f"blob {digest} is refused: its bytes have the digest {real}")
+
+
+def write_synced(path: str, data: bytes) -> None:
+    """Write a new file, and have it on the disk."""
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

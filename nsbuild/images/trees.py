@@ -1,0 +1,63 @@
+"""A layer unpacked: the directory below layers/, complete or not there at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+
+from nsbuild.errors import NsbuildError, warn
+from nsbuild.images.asroot import as_root
+from nsbuild.images.documents import Layer
+from nsbuild.images.streams import LayerStream
+from nsbuild.images.unpack import Notes, unpack
+from nsbuild.kernel.files import syncfs
+
+
+def unpack_layer(
+    blob: str, layer: Layer, made: str, progress: Callable[[int], None] | None = None
+) -> None:
+    """Unpack the file `blob` of `layer` into the new directory `made`, and compare its digests.
+
+    In it are `tree` and `notes.json`. Raises NsbuildError; `made` is then to be removed.
+    """
+
+    def work() -> list[int]:
+        try:
+            return list(_unpack(blob, layer, made, progress))
+        except OSError as error:
+            raise NsbuildError.from_os(f"cannot unpack {_name(layer)}", error) from error
+
+    notes = Notes(*as_root(work))
+    if notes.devices:
+        warn(f"{notes.devices} devices of {_name(layer)} are left out: only root makes them")
+    if notes.attributes:
+        warn(f"{notes.attributes} attributes of files in {_name(layer)} are left out")
+
+
+def _name(layer: Layer) -> str:
+    return f"layer {layer.digest[:19]}"
+
+
+def _unpack(blob: str, layer: Layer, made: str, progress: Callable[[int], None] | None) -> Notes:
+    tree = os.path.join(made, "tree")
+    os.mkdir(made, 0o700)
+    os.mkdir(tree)
+    os.chmod(tree, 0o755)
+    what = _name(layer)
+    with open(blob, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != layer.size:
+            raise NsbuildError(f"{what} is refused: it has {size} bytes and not {layer.size}")
+        with LayerStream(file, size, what, progress) as stream:
+            notes = unpack(stream, tree, what)
+            digest, diff_id = stream.finish()
+    for said, real in ((layer.digest, digest), (layer.diff_id, diff_id)):
+        if said != real:
+            raise NsbuildError(f"{what} is refused: it should be {said} and is {real}")
+    with open(os.path.join(made, "notes.json"), "x") as text:
+        json.dump(notes._asdict(), text)
+        text.flush()
+        # All of it at once: a layer has thousands of files.
+        syncfs(text.fileno())
+    return notes
