@@ -1,15 +1,15 @@
 """What COPY, ADD and WORKDIR do to an image's files, done inside the image.
 
-Each is a small object with an `act`, which runs in a process that has the image as its root (see
-`workshop`), and a `describe`. What they write has the time of the step, so that the layer that is
-made of it does not depend on when or where that was. A directory of the image that something comes
-into changes its time with that, as the kernel has it, and gets the step's as well.
+Each is a small object with an `act`, which runs in a process that has the image as its root, so
+that links in the image lead where they lead in the image. What they write has the time of the step,
+so that the layer that is made of it does not depend on when or where that was. A directory of the
+image that something comes into changes its time with that, as the kernel has it, and gets the
+step's as well.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import tarfile
 import time
 from collections.abc import Iterator
@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 from nsbuild.build.context import Source, Target, Tree
 from nsbuild.build.ignore import Ignore
-from nsbuild.build.workshop import Result, work_apart
-from nsbuild.container.layers import mount_layers
+from nsbuild.container.asroot import as_root
+from nsbuild.container.layers import new_overlay
 from nsbuild.container.users import find_user
+from nsbuild.determinism.clock import NSEC_PER_SEC
 from nsbuild.errors import NsbuildError
+from nsbuild.kernel.mount import new_mount
 
-_NS = 1_000_000_000
 _COARSE = 5
 """CLOCK_REALTIME_COARSE, which the kernel stamps files with (clock_gettime(2))."""
 
@@ -34,6 +35,16 @@ class Root(NamedTuple):
     layers: tuple[str, ...]
     upper: str
     work: str
+
+    def mount(self) -> int:
+        """An overlay of them, detached: it is gone with the process."""
+        paths = (self.upper, self.work, *reversed(self.layers))
+        opened = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in paths]
+        try:
+            return new_overlay(*opened)
+        finally:
+            for fd in opened:
+                os.close(fd)
 
 
 class Change:
@@ -56,21 +67,19 @@ class Change:
 class MakeWorkdir(Change):
     """WORKDIR makes the directory, and those above it, if they are not there."""
 
-    def __init__(self, path: str, user: str | None, moment: int) -> None:
+    def __init__(self, path: str, moment: int) -> None:
         self._path = path
-        self._user = user
         self.moment = moment
 
     def describe(self) -> str:
         return f"make the directory {self._path}"
 
     def act(self) -> None:
-        owner = find_user(self._user)
-        make_directories(self._path, owner.uid, owner.gid)
+        make_directories(self._path, 0, 0)
 
 
 class Origin(NamedTuple):
-    """Where sources are: a directory outside with its `ignore`, or the layers of an image."""
+    """Where sources are: a directory outside with its `ignore`, or the layers of another image."""
 
     context: str = ""
     layers: tuple[str, ...] = ()
@@ -79,12 +88,21 @@ class Origin(NamedTuple):
     def open(self) -> Tree:
         """Look into it; raises NsbuildError."""
         if self.layers:
-            return Tree(mount_layers(self.layers))
+            return Tree(_look_at(self.layers))
         try:
             top = os.open(self.context, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise NsbuildError.from_os(f"cannot use {self.context} as a context", error) from error
         return Tree(top, self.ignore)
+
+
+def _look_at(layers: tuple[str, ...]) -> int:
+    """An overlay of layers; what would be written to it is gone with the process."""
+    nowhere = new_mount("tmpfs", {"mode": "0700"})
+    for name in ("upper", "work"):
+        os.mkdir(name, 0o700, dir_fd=nowhere)
+    place = f"/proc/self/fd/{nowhere}"
+    return Root(layers, f"{place}/upper", f"{place}/work").mount()
 
 
 class Copy(Change):
@@ -134,7 +152,7 @@ class Copy(Change):
                 continue
             fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                where = Target(fd, owner.uid, owner.gid, self._mode, self.moment * _NS)
+                where = Target(fd, owner.uid, owner.gid, self._mode, self.moment * NSEC_PER_SEC)
                 self._tree.copy(source, where, name)
             finally:
                 os.close(fd)
@@ -178,32 +196,27 @@ def make_directories(path: str, uid: int, gid: int) -> None:
 
 
 def change(root: Root, what: Change) -> None:
-    """Do `what` in the image `root`."""
+    """Do `what` in the image `root`; raises NsbuildError."""
+    began = time.clock_gettime_ns(_COARSE)
 
-    def work() -> Result:
-        began = time.clock_gettime_ns(_COARSE)
+    def act() -> None:
         what.prepare()
-        os.fchdir(mount_layers(root.layers, root.upper, root.work))
+        os.fchdir(root.mount())
         os.chroot(".")
         os.umask(0)
         what.act()
-        return {"began": began}
 
-    began = int(work_apart(work)["began"])
-    # The upper directory itself: what the overlay shows could be stamped as well, but for a
-    # directory whose time the overlay would copy up anew.
-    work_apart(lambda: _stamp(root.upper, began, what.moment))
+    as_root(act, mounts=True)
+    # In the upper directory itself: through the overlay it would be copied up only to be stamped.
+    as_root(lambda: _stamp(root.upper, began, what.moment))
 
 
-def _stamp(upper: str, began: int, moment: int) -> Result:
+def _stamp(upper: str, began: int, moment: int) -> None:
     """Give what was written since `began` the step's time, from the leaves up."""
-    times = (moment * _NS, moment * _NS)
+    times = (moment * NSEC_PER_SEC, moment * NSEC_PER_SEC)
     for directory, names, files in os.walk(upper, topdown=False):
-        for name in (*files, *names):
-            path = os.path.join(directory, name)
-            status = os.lstat(path)
-            if status.st_mtime_ns >= began and not stat.S_ISCHR(status.st_mode):
+        for path in (os.path.join(directory, name) for name in (*files, *names)):
+            if os.lstat(path).st_mtime_ns >= began:
                 os.utime(path, ns=times, follow_symlinks=False)
     if os.lstat(upper).st_mtime_ns >= began:
         os.utime(upper, ns=times)
-    return {}

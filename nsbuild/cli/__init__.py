@@ -21,6 +21,7 @@ VERBS = {
     "chroot": ("nsbuild.cli.chroot", "the same, in the place of chroot(1)"),
     "install-chroot": ("nsbuild.cli.install", "be the machine's chroot, or that of a root"),
     "uninstall-chroot": ("nsbuild.cli.uninstall", "be it no longer"),
+    "build": ("nsbuild.cli.build", "make an image as a Containerfile says"),
     "epoch": ("nsbuild.cli.epoch", "print when the clock of a root directory has to begin"),
 }
 """Verb -> (module with `main(arguments) -> exit code`, summary)."""

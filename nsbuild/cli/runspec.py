@@ -27,11 +27,9 @@ from nsbuild.container.records import Record, Records
 from nsbuild.container.spec import CommandSpec, ContainerSpec, RootSpec, Tmpfs, Volume
 from nsbuild.container.specjson import encode
 from nsbuild.errors import NsbuildError
-from nsbuild.images.documents import Image
+from nsbuild.images.documents import EPOCH_LABEL, Image
 from nsbuild.images.store import Store
 
-EPOCH_LABEL = "org.nsbuild.epoch"
-"""An image's label that says when the clock of its containers begins, as --epoch does."""
 _STOP_SECONDS = 10
 
 
