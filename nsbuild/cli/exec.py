@@ -39,7 +39,7 @@ def make_parser() -> Parser:
     )
     add_determinism(parser)
     _add_container(parser)
-    parser.add_argument("target", metavar="TARGET", help="a root directory, or / for the host's")
+    parser.add_argument("target", metavar="TARGET", help="a root directory, /, or a container")
     parser.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER)
     return parser
 
@@ -83,6 +83,9 @@ def _add_container(parser: Parser) -> None:
     add("--read-only", action="store_true", help="make the root read-only")
     add("-i", "--interactive", action="store_true", help="pass stdin on; without it, it is empty")
     add("-t", "--tty", action="store_true", help="give the command a terminal of its own")
+    add("-d", "--detach", action="store_true", help="in a container: leave it to itself")
+    add("--env-file", metavar="FILE", action="append", default=[], help="a file of variables")
+    add("--privileged", action="store_true", help="in a container: with all capabilities")
     add("--debug", action="store_true", help="show each step on stderr")
     add("--trace", metavar="FILE", help="write one line for each answer to FILE")
 
@@ -92,6 +95,13 @@ def main(arguments: list[str]) -> int:
     options = make_parser().parse_args(arguments)
     if not options.command:
         raise NsbuildError("no command given", "see nsbuild exec --help")
+    if "/" not in options.target and not os.path.isdir(options.target):
+        from nsbuild.cli import enter
+
+        return enter.main(options)
+    if options.detach or options.privileged:
+        name = "--detach" if options.detach else "--privileged"
+        raise NsbuildError(f"{name} is for a container that runs, not for a directory")
     return run_container(container_spec(options))
 
 
@@ -129,7 +139,8 @@ def _root(options: argparse.Namespace, target: str, cwd: str, chosen: Options) -
 
 
 def _command(options: argparse.Namespace, cwd: str, chosen: Options) -> CommandSpec:
-    asked = dict(filter(None, map(values.variable, options.env)))
+    texts = [line for path in options.env_file for line in values.env_file(path)]
+    asked = dict(filter(None, map(values.variable, [*texts, *options.env])))
     term = os.environ.get("TERM", "xterm") if options.tty else None
     host = dict(os.environ) if options.env_host else None
     base = {**base_environment(chosen.epoch, term), **cpumodel.variables(chosen.cpu_model)}

@@ -258,7 +258,7 @@ def _root(options: argparse.Namespace, source: Source, directory: str, chosen: O
 def _command(
     options: argparse.Namespace, config: dict[str, Any], argv: tuple[str, ...], chosen: Options
 ) -> CommandSpec:
-    texts = [line for path in options.env_file for line in runvalues.env_file(path)]
+    texts = [line for path in options.env_file for line in values.env_file(path)]
     asked = dict(filter(None, map(values.variable, [*texts, *options.env])))
     image = dict(text.partition("=")[::2] for text in config.get("Env") or [])
     host = dict(os.environ) if options.env_host else {}

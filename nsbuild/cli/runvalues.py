@@ -123,16 +123,6 @@ def ulimit(text: str) -> tuple[int, int, int]:
     return number, pair[0], pair[1]
 
 
-def env_file(path: str) -> list[str]:
-    """The lines of an --env-file: NAME=VALUE, or NAME for the caller's own."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = [line.strip("\n").lstrip() for line in file]
-    except OSError as error:
-        raise NsbuildError.from_os(f"cannot read the --env-file {path}", error) from error
-    return [line for line in lines if line and not line.startswith("#")]
-
-
 def pairs(texts: list[str]) -> dict[str, str]:
     """NAME=VALUE and NAME, as of labels."""
     return dict(text.partition("=")[::2] for text in texts)
@@ -169,3 +159,24 @@ def existing_directory(option: str, path: str) -> str:
     if not os.path.isdir(path):
         raise bad(option, path, "no such directory")
     return os.path.abspath(path)
+
+
+def moment(text: str) -> str:
+    """A point in time (a date, seconds since 1970, or a span such as 10m back) as a log has it."""
+    import re
+    import time
+    from datetime import UTC, datetime
+
+    span = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    if text and span is not None:
+        hours, minutes, seconds = (int(part or 0) for part in span.groups())
+        when = datetime.fromtimestamp(time.time() - hours * 3600 - minutes * 60 - seconds, UTC)
+    elif text.isascii() and text.isdigit():
+        when = datetime.fromtimestamp(int(text), UTC)
+    else:
+        try:
+            when = datetime.fromisoformat(text)
+        except ValueError:
+            raise NsbuildError(f"failed to parse time {text}") from None
+        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    return when.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000+00:00"

@@ -110,7 +110,7 @@ def run_detached(records: Records, record: Record, discard: Discard) -> None:
     if complaint or not session.handover.listening:
         _await_end(place, record)
         lines = complaint.splitlines() or [
-            line.text.decode(errors="replace").rstrip("\n") for _, line in read_log(log, before)
+            line.text.decode(errors="replace").rstrip("\n") for line in read_log(log, before)[0]
         ]
         raise NsbuildError("\n".join(line.removeprefix("Error: ") for line in lines) or "it died")
 

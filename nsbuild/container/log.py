@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from typing import NamedTuple
 
 STREAMS = {b"o": b"stdout", b"e": b"stderr"}
@@ -49,17 +48,18 @@ def _now() -> bytes:
     return b"%b.%09d+00:00" % (stamp.encode(), rest)
 
 
-def read_log(path: str, offset: int = 0) -> Iterator[tuple[int, Line]]:
-    """The whole lines of a log from `offset` on, each with the offset behind it."""
+def read_log(path: str, offset: int = 0) -> tuple[list[Line], int]:
+    """The whole lines of a log from `offset` on, and the offset behind them."""
+    lines: list[Line] = []
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed by the with below
+        with open(path, "rb") as file:
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                offset += len(line)
+                stamp, stream, tag, text = line.split(b" ", 3)
+                lines.append(Line(stamp, stream, text if tag == b"F" else text[:-1]))
     except FileNotFoundError:
-        return
-    with file:
-        file.seek(offset)
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            offset += len(line)
-            stamp, stream, tag, text = line.split(b" ", 3)
-            yield offset, Line(stamp, stream, text if tag == b"F" else text[:-1])
+        pass
+    return lines, offset
