@@ -134,6 +134,11 @@ class Copy(Change):
         return f"copy {' '.join(self._patterns)} to {self._target}"
 
     def prepare(self) -> None:
+        if self._unpack:
+            # tarfile imports these when it needs them, and in the image there are none.
+            import bz2  # noqa: F401
+            import gzip  # noqa: F401
+            import lzma  # noqa: F401
         self._tree = self._origin.open()
         self._sources = [found for pattern in self._patterns for found in self._tree.find(pattern)]
 
