@@ -19,6 +19,18 @@ VERBS = {
     "chroot": ("nsbuild.cli.chroot", "the same, in the place of chroot(1)"),
     "install-chroot": ("nsbuild.cli.install", "be the machine's chroot, or that of a root"),
     "uninstall-chroot": ("nsbuild.cli.uninstall", "be it no longer"),
+    "images": ("nsbuild.cli.images", "list the images of the store"),
+    "pull": ("nsbuild.cli.pull", "bring images from registries into the store"),
+    "push": ("nsbuild.cli.push", "bring an image to a registry"),
+    "load": ("nsbuild.cli.load", "take images out of an archive into the store"),
+    "save": ("nsbuild.cli.save", "write images to an archive"),
+    "import": ("nsbuild.cli.importing", "make an image of a root file system's tarball"),
+    "tag": ("nsbuild.cli.tag", "give names to an image"),
+    "untag": ("nsbuild.cli.untag", "take names from an image"),
+    "rmi": ("nsbuild.cli.rmi", "remove images from the store"),
+    "history": ("nsbuild.cli.history", "show how an image was made"),
+    "inspect": ("nsbuild.cli.inspect", "show all that is known of an image"),
+    "image": ("nsbuild.cli.image", "these, and more verbs about images"),
     "epoch": ("nsbuild.cli.epoch", "print when the clock of a root directory has to begin"),
 }
 """Verb -> (module with `main(arguments) -> exit code`, summary)."""

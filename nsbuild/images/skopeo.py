@@ -32,12 +32,14 @@ def copy(
     shop: Workshop,
     options: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
+    overrides: Sequence[str] = (),
 ) -> None:
     """`skopeo copy`, in the directory of `shop`; `say` is told what it prints.
 
+    `overrides` are its global options.
     Raises NsbuildError with what it said.
     """
-    command = ["skopeo", *_policy(), "copy", *options, source, destination]
+    command = ["skopeo", *_policy(), *overrides, "copy", *options, source, destination]
     environment = {**os.environ, "TMPDIR": shop.path}
     try:
         process = subprocess.Popen(

@@ -33,6 +33,10 @@ class Store:
     def __init__(self, path: str) -> None:
         self.place = Place(path)
         self._workshop: Workshop | None = None
+        self.say: Callable[[str], None] = _silent
+        """Told what takes long."""
+        self.advance: Callable[[int], None] | None = None
+        """Told how many bytes more of it are done."""
 
     @classmethod
     def default(cls) -> Store:
@@ -141,7 +145,11 @@ class Store:
         for layer in image.layers:
             if not os.path.isdir(self._tree(layer)):
                 self._unpack(layer)
-        return tuple(self._tree(layer) for layer in image.layers)
+        return tuple(self.trees(image))
+
+    def trees(self, image: Image) -> list[str]:
+        """Those directories, made or not."""
+        return [self._tree(layer) for layer in image.layers]
 
     def _tree(self, layer: Layer) -> str:
         return self.place.at("layers", layer.diff_id.removeprefix("sha256:"), "tree")
@@ -149,7 +157,8 @@ class Store:
     def _unpack(self, layer: Layer) -> None:
         with self.place.workshop() as shop:
             made = shop.at("layer")
-            unpack_layer(self.blob(layer.digest), layer, made)
+            self.say(f"Unpacking layer {layer.digest}")
+            unpack_layer(self.blob(layer.digest), layer, made, self.advance)
             self._publish({}, {layer.diff_id: made}, None)
 
     # Writing
@@ -260,7 +269,9 @@ class Store:
                     _check(blobs[layer.digest], layer.digest)
             else:
                 made = shop.at(f"tree-{layer.diff_id.removeprefix('sha256:')}")
-                unpack_layer(blobs.get(layer.digest) or self.blob(layer.digest), layer, made)
+                self.say(f"Unpacking layer {layer.digest}")
+                source = blobs.get(layer.digest) or self.blob(layer.digest)
+                unpack_layer(source, layer, made, self.advance)
                 trees[layer.diff_id] = made
         return trees
 
@@ -402,6 +413,10 @@ class Store:
                 if file.read() == image.id:
                     found.append(user)
         return found
+
+
+def _silent(line: str) -> None:
+    del line
 
 
 def _check(path: str, digest: str) -> None:
