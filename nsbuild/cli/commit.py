@@ -6,12 +6,7 @@ give one image.
 
 from __future__ import annotations
 
-import copy
-import json
-import re
-import shlex
 import sys
-from typing import Any
 
 from nsbuild.cli import podman
 from nsbuild.cli.containers import open_records
@@ -20,14 +15,8 @@ from nsbuild.container.records import RUNNING
 from nsbuild.container.specjson import decode
 from nsbuild.container.view import settle
 from nsbuild.errors import NsbuildError
-from nsbuild.images import reference
+from nsbuild.images import changes, reference
 from nsbuild.images.store import Store
-
-_INSTRUCTION = re.compile(r"(\w+)[= ]\s*(.*)", re.DOTALL)
-"""CMD=sh is taken for CMD sh, as by Podman."""
-_WORDS = {"CMD": "Cmd", "ENTRYPOINT": "Entrypoint"}
-_TEXTS = {"WORKDIR": "WorkingDir", "USER": "User", "STOPSIGNAL": "StopSignal"}
-_SETS = {"EXPOSE": "ExposedPorts", "VOLUME": "Volumes"}
 
 
 def make_parser() -> podman.PodmanParser:
@@ -59,7 +48,7 @@ def main(arguments: list[str]) -> int:
     names = (reference.local(options.image),) if options.image else ()
     store = Store.default()
     base = store.image(record.image_id)
-    config = _changed(base.config, options.change)
+    config = changes.apply(base.config, options.change)
     created = stamp(spec.rules.rates.epoch)
     config["created"] = created
     if options.author:
@@ -78,45 +67,3 @@ def main(arguments: list[str]) -> int:
             file.write(image.id)
     sys.stdout.write(f"{image.id}\n")
     return 0
-
-
-def _changed(config: dict[str, Any], lines: list[str]) -> dict[str, Any]:
-    """The image's config with the instructions of a Containerfile in `lines`."""
-    new = copy.deepcopy(config)
-    settings: dict[str, Any] = new.setdefault("config", {})
-    for line in lines:
-        found = _INSTRUCTION.match(line)
-        word, rest = found.groups() if found else (line, "")
-        name = word.upper()
-        if name in _WORDS:
-            settings[_WORDS[name]] = _command(rest)
-        elif name in _TEXTS:
-            settings[_TEXTS[name]] = rest
-        elif name in _SETS:
-            settings.setdefault(_SETS[name], {}).update({one: {} for one in rest.split()})
-        elif name == "ENV":
-            given = _assignments(rest)
-            kept = [t for t in settings.get("Env") or [] if t.partition("=")[0] not in given]
-            settings["Env"] = kept + [f"{key}={value}" for key, value in given.items()]
-        elif name == "LABEL":
-            settings["Labels"] = {**(settings.get("Labels") or {}), **_assignments(rest)}
-        else:
-            raise NsbuildError(f'invalid change "{line}" - no instruction {word!r}')
-    return new
-
-
-def _command(text: str) -> list[str]:
-    if text.startswith("["):
-        try:
-            words = json.loads(text)
-        except ValueError as error:
-            raise NsbuildError(f"invalid change: {text}: not a JSON list") from error
-        return [str(word) for word in words]
-    return ["/bin/sh", "-c", text]
-
-
-def _assignments(text: str) -> dict[str, str]:
-    words = shlex.split(text)
-    if words and "=" not in words[0]:
-        return {words[0]: " ".join(words[1:])}
-    return dict(word.partition("=")[::2] for word in words)

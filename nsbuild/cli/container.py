@@ -18,7 +18,6 @@ SAME = (
     "diff",
     "exec",
     "export",
-    "inspect",
     "kill",
     "logs",
     "ps",
@@ -41,10 +40,14 @@ def main(arguments: list[str]) -> int:
         return _prune(rest)
     if verb == "exists":
         return _exists(rest)
+    if verb == "inspect":
+        from nsbuild.cli.inspect import container
+
+        return container(rest)
     if verb in SAME:
         return int(importlib.import_module(f"nsbuild.cli.{verb}").main(rest))
     if verb in ("--help", "help"):
-        names = ", ".join(sorted((*SAME, *ALIASES, "exists", "prune")))
+        names = ", ".join(sorted((*SAME, *ALIASES, "exists", "inspect", "prune")))
         sys.stdout.write(f"usage: nsbuild container VERB [ARGUMENT...]\n\nverbs: {names}\n")
         return 0
     if not verb:

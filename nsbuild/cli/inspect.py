@@ -1,210 +1,107 @@
-"""nsbuild inspect: all that is known of containers, under the names that Podman has for it."""
+"""nsbuild inspect: all that is known of an image or a container, as JSON or by a template.
+
+What can be inspected is a table here; each kind has a function that finds one by its name. The
+modules are loaded when they are asked for.
+"""
 
 from __future__ import annotations
 
-import os
+import importlib
+import sys
 from typing import Any
 
-from nsbuild.cli import podman
-from nsbuild.cli.containers import open_records
-from nsbuild.cli.ps import shown_state
-from nsbuild.cli.runvalues import CAPABILITIES
-from nsbuild.cli.spans import stamp
-from nsbuild.container.records import RUNNING, Record, Records
-from nsbuild.container.session import LOG
-from nsbuild.container.spec import ContainerSpec
-from nsbuild.container.specjson import decode
-from nsbuild.determinism.clock import NSEC_PER_SEC
-from nsbuild.errors import NsbuildError, report
+from nsbuild.cli.gotemplate import Template
+from nsbuild.cli.output import pretty_json
+from nsbuild.cli.podman import PodmanParser, begin
+from nsbuild.errors import EXIT_OURS, NsbuildError, report
+from nsbuild.images.store import Store
 
-
-def make_parser() -> podman.PodmanParser:
-    """The parser of `nsbuild inspect`."""
-    parser = podman.PodmanParser("inspect", "[OPTIONS] CONTAINER...", "Show all that is known.")
-    add = parser.add_argument
-    add("-f", "--format", metavar="TEMPLATE", help="a Go template, or json")
-    add("-l", "--latest", action="store_true", help="the one that was made last")
-    add("names", metavar="CONTAINER", nargs="*", help="names or ids")
-    return parser
+KINDS: dict[str, tuple[str, str]] = {
+    "container": ("nsbuild.cli.containerview", "find_container"),
+    "image": ("nsbuild.cli.inspect", "find_image"),
+}
+"""Kind -> module, and function of a name that gives what is shown, or None where there is none."""
 
 
 def main(arguments: list[str]) -> int:
     """Run the verb; returns the exit code."""
-    from nsbuild.cli.output import formatted, pretty_json
+    return inspect(arguments, "inspect", ("all", *KINDS))
 
-    podman.begin()
-    options = make_parser().parse_args(arguments)
-    records = open_records()
-    names = [record.id for record in records.all()[-1:]] if options.latest else options.names
-    podman.need(bool(names), "you must provide at least one name or id")
-    found, code = [], 0
-    for name in names:
-        try:
-            found.append(describe(records, records.find(name)))
-        except NsbuildError as error:
-            report(f'inspecting object: no such object: "{name}"')
-            code = error.code
-    records.close()
-    if options.format and options.format != "json":
-        print(formatted(options.format, found, {}, name="inspect"), end="")
+
+def image(arguments: list[str]) -> int:
+    """Run `image inspect`; returns the exit code."""
+    return inspect(arguments, "image inspect", ("image",))
+
+
+def container(arguments: list[str]) -> int:
+    """Run `container inspect`; returns the exit code."""
+    return inspect(arguments, "container inspect", ("container",))
+
+
+def inspect(arguments: list[str], verb: str, kinds: tuple[str, ...]) -> int:
+    """Run `verb` for things of one of `kinds`, the first unless --type says another."""
+    begin()
+    parser = PodmanParser(verb, "[OPTIONS] NAME [NAME...]", "Show what is known of each NAME.")
+    add = parser.add_argument
+    add("-f", "--format", metavar="TEMPLATE", default="json", help="json, or a template of Go")
+    if len(kinds) > 1:
+        add("-t", "--type", choices=kinds, default=kinds[0], help="what NAME is (all)")
+    if "container" in kinds:
+        add("-l", "--latest", action="store_true", help="the container that was made last")
+    if kinds == ("image",):
+        add("--packages", action="store_true", help="show the packages in it")
+    add("names", metavar="NAME", nargs="*")
+    options = parser.parse_args(arguments)
+    if getattr(options, "latest", False):
+        from nsbuild.cli.containerview import latest_name
+
+        options.names.append(latest_name())
+    if not options.names:
+        raise NsbuildError("no images or containers to inspect: give at least one name")
+    if getattr(options, "packages", False):
+        return int(importlib.import_module("nsbuild.cli.packages").show(options))
+    kind = getattr(options, "type", kinds[0])
+    found, missing = [], []
+    for name in options.names:
+        thing = find(name, tuple(KINDS) if kind == "all" else (kind,))
+        if thing is None:
+            missing.append(_missing(name, kind))
+        else:
+            found.append(thing)
+    if options.format == "json":
+        sys.stdout.write(pretty_json(found))
     else:
-        print(pretty_json(found), end="")
-    return code
+        template = Template(options.format.replace("\\t", "\t").replace("\\n", "\n"), "inspect")
+        sys.stdout.write("".join(f"{template.render(thing)}\n" for thing in found))
+    for complaint in missing:
+        report(complaint)
+    return EXIT_OURS if missing else 0
 
 
-def describe(records: Records, record: Record) -> dict[str, Any]:
-    """The document that stands for a container."""
-    spec = decode(record.spec)
-    facts = record.facts
-    argv = spec.command.argv
-    return {
-        "Id": record.id,
-        "Created": stamp(record.created),
-        "Path": argv[0],
-        "Args": list(argv[1:]),
-        "State": _state(record),
-        "Image": record.image_id,
-        "ImageName": record.image,
-        "Rootfs": facts["rootfs"],
-        "Pod": "",
-        "StaticDir": records.directory(record.id),
-        "OCIRuntime": "nsbuild",
-        "Name": record.name,
-        "RestartCount": 0,
-        "Driver": "overlay",
-        "EffectiveCaps": _capabilities(spec),
-        "BoundingCaps": _capabilities(spec),
-        "GraphDriver": {
-            "Name": "overlay",
-            "Data": {
-                "LowerDir": ":".join(spec.root.layers[::-1]),
-                "UpperDir": spec.root.target,
-                "WorkDir": spec.root.work,
-            },
-        },
-        "Mounts": _mounts(spec),
-        "Config": _config(spec, facts, record),
-        "HostConfig": _host_config(spec, facts, records.directory(record.id)),
-        "Nsbuild": _determinism(spec),
-    }
+def _missing(name: str, kind: str) -> str:
+    if kind == "all":
+        return f'inspecting object: no such object: "{name}"'
+    return f"inspecting object: {name}: {kind} not known"
 
 
-def _state(record: Record) -> dict[str, Any]:
-    return {
-        "Status": shown_state(record),
-        "Running": record.state == RUNNING,
-        "Paused": False,
-        "Restarting": False,
-        "Dead": False,
-        "Pid": record.pid,
-        "ExitCode": record.code,
-        "Error": "",
-        "StartedAt": stamp(record.started),
-        "FinishedAt": stamp(record.finished),
-    }
+def find(name: str, kinds: tuple[str, ...]) -> dict[str, Any] | None:
+    """What is shown of the thing that `name` means, looked for among `kinds` in turn."""
+    for kind in kinds:
+        module, function = KINDS[kind]
+        found: dict[str, Any] | None = getattr(importlib.import_module(module), function)(name)
+        if found is not None:
+            return found
+    return None
 
 
-def _capabilities(spec: ContainerSpec) -> list[str]:
-    bounding = spec.command.bounding
-    numbers = range(len(CAPABILITIES)) if bounding is None else bounding
-    return sorted(f"CAP_{CAPABILITIES[number]}" for number in numbers)
+def find_image(name: str) -> dict[str, Any] | None:
+    """What is shown of an image."""
+    from nsbuild.cli.imageview import inspected
+    from nsbuild.images.documents import OCI_MANIFEST, decode
 
-
-def _mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
-    root = spec.root
-    found = [
-        {
-            "Type": "bind",
-            "Source": volume.source,
-            "Destination": volume.target,
-            "Driver": "",
-            "Mode": "",
-            "Options": ["rbind"],
-            "RW": not volume.read_only,
-            "Propagation": "rprivate",
-        }
-        for volume in root.volumes
-    ]
-    found.extend(
-        {
-            "Type": "volume",
-            "Name": "",
-            "Source": volume.source,
-            "Destination": volume.target,
-            "Driver": "local",
-            "Mode": "",
-            "Options": [],
-            "RW": True,
-            "Propagation": "",
-        }
-        for volume in root.kept
-    )
-    return found
-
-
-def _config(spec: ContainerSpec, facts: dict[str, Any], record: Record) -> dict[str, Any]:
-    command = spec.command
-    return {
-        "Hostname": spec.root.identity.hostname,
-        "Domainname": "",
-        "User": command.user or "",
-        "AttachStdin": False,
-        "AttachStdout": False,
-        "AttachStderr": False,
-        "Tty": command.tty,
-        "OpenStdin": command.interactive,
-        "StdinOnce": False,
-        "Env": [f"{name}={value}" for name, value in command.environment.items()],
-        "Cmd": facts["command"] or None,
-        "Image": record.image,
-        "Volumes": None,
-        "WorkingDir": command.workdir,
-        "Entrypoint": " ".join(facts["entrypoint"]),
-        "Labels": facts["labels"] or None,
-        "StopSignal": facts["stop_signal"],
-        "CreateCommand": facts["create_command"],
-        "Umask": "0022",
-        "Timeout": int(facts["timeout"] or 0),
-        "StopTimeout": int(facts["stop_timeout"]),
-    }
-
-
-def _host_config(spec: ContainerSpec, facts: dict[str, Any], directory: str) -> dict[str, Any]:
-    import resource
-
-    root = spec.root
-    names = {n: f"RLIMIT_{k[7:]}" for k, n in vars(resource).items() if k.startswith("RLIMIT_")}
-    binds = (f"{v.source}:{v.target}:{'ro' if v.read_only else 'rw'}" for v in root.volumes)
-    return {
-        "Binds": [f"{bind},rprivate,rbind" for bind in binds],
-        "ContainerIDFile": facts["cidfile"],
-        "LogConfig": {"Type": "k8s-file", "Path": os.path.join(directory, LOG)},
-        "NetworkMode": root.network,
-        "AutoRemove": facts["rm"],
-        "IpcMode": "private",
-        "PidMode": "private",
-        "UTSMode": "private",
-        "Privileged": facts["privileged"],
-        "ReadonlyRootfs": root.read_only,
-        "Tmpfs": {tmpfs.target: tmpfs.options for tmpfs in root.tmpfs},
-        "Runtime": "nsbuild",
-        "Ulimits": [
-            {"Name": names[number], "Soft": soft, "Hard": hard}
-            for number, soft, hard in spec.command.limits
-        ],
-    }
-
-
-def _determinism(spec: ContainerSpec) -> dict[str, Any]:
-    """What Podman has no names for: what the container's values follow from."""
-    rates = spec.rules.rates
-    return {
-        "Epoch": rates.epoch // NSEC_PER_SEC,
-        "Step": rates.step,
-        "MonotonicStep": rates.monotonic_step,
-        "Seed": spec.rules.seed,
-        "Clock": "global" if spec.rules.global_clock else "causal",
-        "Profile": spec.profile,
-        "CpuModel": spec.root.cpu_model,
-        "Sched": spec.scheduling.policy,
-    }
+    store = Store.default()
+    found = store.find(name)
+    if found is None:
+        return None
+    manifest = decode(store.manifest(found), "the manifest")
+    return inspected(found, manifest.get("mediaType", OCI_MANIFEST), store.trees(found))
