@@ -14,7 +14,7 @@ def make_parser() -> podman.PodmanParser:
         "attach", "[OPTIONS] CONTAINER", "Attach to a container that runs; Ctrl-P Ctrl-Q detaches."
     )
     parser.add_argument("--no-stdin", action="store_true", help="only look")
-    add_choice(parser, every=False, many=False)
+    add_choice(parser, every=(), many=False)
     return parser
 
 

@@ -23,11 +23,13 @@ def open_records() -> Records:
     return records
 
 
-def add_choice(parser: PodmanParser, every: bool = True, many: bool = True) -> None:
-    """The options and arguments by which containers are chosen."""
+def add_choice(
+    parser: PodmanParser, every: Sequence[str] = ("-a", "--all"), many: bool = True
+) -> None:
+    """The options and arguments by which containers are chosen; `every` is for all of them."""
     add = parser.add_argument
     if every:
-        add("-a", "--all", action="store_true", help="all containers")
+        add(*every, action="store_true", help="all containers")
     add("-l", "--latest", action="store_true", help="the one that was made last")
     add("containers", metavar="CONTAINER", nargs="*" if many else "?", help="names or ids")
 

@@ -30,7 +30,7 @@ def make_parser() -> podman.PodmanParser:
     add("--until", metavar="TIME", help="only what came before")
     add("-t", "--timestamps", action="store_true", help="each line with its time")
     add("-n", "--names", action="store_true", help="each line with the container's name")
-    add_choice(parser, every=False)
+    add_choice(parser, every=())
     return parser
 
 

@@ -43,7 +43,7 @@ def formatted(
     `headings` are those of fields whose heading is not their name in capitals.
     """
     if template == "json":
-        return pretty_json([_without_methods(row) for row in rows])
+        return pretty_json([_without_methods(row) for row in rows], indent=4)
     wants_table = template.startswith("table") and not template[5:6].isalnum()
     text = template.removeprefix("table").lstrip() if wants_table else template
     # On a command line \t and \n are two characters each, which Podman takes for one.
@@ -66,8 +66,8 @@ def _heading(action: str, headings: Mapping[str, str]) -> str:
     return headings.get(fields[-1], fields[-1].upper()) if fields else ""
 
 
-def pretty_json(value: Any) -> str:  # noqa: ANN401 - any JSON
-    """JSON as Podman prints it: indented by five."""
+def pretty_json(value: Any, indent: int = 5) -> str:  # noqa: ANN401 - any JSON
+    """JSON as Podman prints it: indented by five by `inspect`, by four in lists."""
     import json
 
-    return json.dumps(value, ensure_ascii=False, indent=5) + "\n"
+    return json.dumps(value, ensure_ascii=False, indent=indent) + "\n"

@@ -28,6 +28,7 @@ from nsbuild.container.spec import CommandSpec, ContainerSpec, RootSpec, Tmpfs, 
 from nsbuild.container.specjson import encode
 from nsbuild.errors import NsbuildError
 from nsbuild.images.documents import EPOCH_LABEL, Image
+from nsbuild.images.lookup import name_of
 from nsbuild.images.store import Store
 
 _STOP_SECONDS = 10
@@ -110,9 +111,18 @@ def find_source(options: argparse.Namespace, store: Store) -> Source:
         return Source(None, options.image, (), os.path.realpath(directory), {})
     image = store.find(options.image)
     if image is None:
-        image = store.image(options.image)
-    name = store.named(image, options.image) or options.image
+        image = _pull(store, options.image, options.quiet)
+    name = name_of(image, options.image) or options.image
     return Source(image, name, store.unpacked(image), "", image.config.get("config") or {})
+
+
+def _pull(store: Store, name: str, quiet: bool) -> Image:
+    from nsbuild.cli.progress import reporting
+    from nsbuild.images.transfer import pull
+
+    with reporting(quiet) as progress:
+        store.say, store.advance = progress.say, progress.advance
+        return pull(store, name, progress.say)[0]
 
 
 def create(options: argparse.Namespace, verb: str, arguments: list[str]) -> tuple[Records, Record]:

@@ -16,7 +16,7 @@ def make_parser() -> podman.PodmanParser:
     add = parser.add_argument
     add("-a", "--attach", action="store_true", help="in the foreground, with its output")
     add("-i", "--interactive", action="store_true", help="with our stdin, too")
-    add_choice(parser)
+    add_choice(parser, every=("--all",))
     return parser
 
 

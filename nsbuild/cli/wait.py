@@ -11,7 +11,7 @@ from nsbuild.container.records import Record, Records
 def make_parser() -> podman.PodmanParser:
     """The parser of `nsbuild wait`."""
     parser = podman.PodmanParser("wait", "CONTAINER...", "Wait until containers have ended.")
-    add_choice(parser, every=False)
+    add_choice(parser, every=())
     return parser
 
 

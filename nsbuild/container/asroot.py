@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 
 from nsbuild.errors import NsbuildError
@@ -99,5 +100,7 @@ def _be_child(
     except OSError as error:
         what = f"cannot work on {error.filename or 'the files of the container'}"
         link.send(encode_error(NsbuildError.from_os(what, error)))
+    except BaseException:  # noqa: BLE001 - a bug of ours must not run on in the caller's code
+        sys.__excepthook__(*sys.exc_info())
     finally:
         os._exit(0)

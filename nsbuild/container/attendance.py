@@ -5,7 +5,7 @@ own stdout and stderr if the container runs in the foreground, and to every clie
 attached. Clients come over a socket in the container's directory and speak in messages:
 
     client  ATTACH or WAIT; INPUT and bytes; CLOSE; SIZE and a struct winsize; SIGNAL and a number
-            ENTER, which is passed on to the supervisor (nsbuild.supervisor.entrants)
+            ENTER or SETTLE, which are passed on to the supervisor (nsbuild.supervisor.entrants)
     we      ATTACHED and whether there is a terminal; o or e and bytes; LEFT and an exit code
 
 Nothing here may wait for a client or for the command, since the other one may wait for us: input is
@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 
 from nsbuild.container.log import Log
 from nsbuild.container.terminal import write_all
-from nsbuild.supervisor.entrants import ENTER, LEFT, SIGNAL
+from nsbuild.supervisor.entrants import ENTER, LEFT, SETTLE, SIGNAL
 
 ATTACH = b"A"
 ATTACHED = b"a"
@@ -181,7 +181,7 @@ class Attendance:
         except OSError:
             kind = b""
         self.drop(fd)
-        if kind == ENTER:
+        if kind in (ENTER, SETTLE):
             self._pass_on(client)
             client.close()
             return

@@ -18,8 +18,9 @@ from nsbuild.images import documents, index, reference
 from nsbuild.images.asroot import as_root
 from nsbuild.images.documents import OCI_CONFIG, OCI_MANIFEST, Image, Layer
 from nsbuild.images.layertar import write_layer
-from nsbuild.images.place import Place, Workshop, replace, sync_directory
-from nsbuild.images.streams import Hashed
+from nsbuild.images.lookup import choose
+from nsbuild.images.place import Place, Workshop, replace, sync_directory, write_synced
+from nsbuild.images.streams import CHUNK, Hashed, LayerStream
 from nsbuild.images.trees import unpack_layer
 
 VARIABLE = "NSBUILD_STORE"
@@ -32,6 +33,10 @@ class Store:
     def __init__(self, path: str) -> None:
         self.place = Place(path)
         self._workshop: Workshop | None = None
+        self.say: Callable[[str], None] = _silent
+        """Told what takes long."""
+        self.advance: Callable[[int], None] | None = None
+        """Told how many bytes more of it are done."""
 
     @classmethod
     def default(cls) -> Store:
@@ -77,16 +82,7 @@ class Store:
                 for full in reference.candidates(name):
                     if full in digests:
                         return self._image(digests[full], index.names(entries, digests[full]))
-            return _named(self._images(), name)
-
-    def named(self, image: Image, name: str) -> str:
-        """The full name by which `name` means `image`; empty where it is its id or digest."""
-        for full in reference.candidates(name) if not reference.id_prefix(name) else ():
-            if full in image.names:
-                return full
-        with contextlib.suppress(NsbuildError):
-            return next((full for full in image.names if reference.means(name, full)), "")
-        return ""
+            return choose(self._images(), name)
 
     def _images(self) -> list[Image]:
         entries = self._index()
@@ -149,7 +145,11 @@ class Store:
         for layer in image.layers:
             if not os.path.isdir(self._tree(layer)):
                 self._unpack(layer)
-        return tuple(self._tree(layer) for layer in image.layers)
+        return tuple(self.trees(image))
+
+    def trees(self, image: Image) -> list[str]:
+        """Those directories, made or not."""
+        return [self._tree(layer) for layer in image.layers]
 
     def _tree(self, layer: Layer) -> str:
         return self.place.at("layers", layer.diff_id.removeprefix("sha256:"), "tree")
@@ -157,7 +157,8 @@ class Store:
     def _unpack(self, layer: Layer) -> None:
         with self.place.workshop() as shop:
             made = shop.at("layer")
-            unpack_layer(self.blob(layer.digest), layer, made)
+            self.say(f"Unpacking layer {layer.digest}")
+            unpack_layer(self.blob(layer.digest), layer, made, self.advance)
             self._publish({}, {layer.diff_id: made}, None)
 
     # Writing
@@ -180,6 +181,23 @@ class Store:
         os.rename(path, self._own_workshop().at(digest))
         return Layer(f"sha256:{digest}", f"sha256:{digest}", size)
 
+    def add_archive(self, path: str) -> Layer:
+        """A layer of the archive in the file `path`, packed or not; as `add_layer`."""
+        made = self._own_workshop().at("archive")
+        try:
+            with open(path, "rb") as file, open(made, "wb") as out:
+                size = os.fstat(file.fileno()).st_size
+                with LayerStream(file, size, os.path.basename(path)) as stream:
+                    while data := stream.read(CHUNK):
+                        out.write(data)
+                    size, digest = stream.tell(), stream.digest()
+                out.flush()
+                os.fsync(out.fileno())
+        except OSError as error:
+            raise NsbuildError.from_os(f"cannot import {path}", error) from error
+        os.rename(made, self._own_workshop().at(digest.removeprefix("sha256:")))
+        return Layer(digest, digest, size)
+
     def _own_workshop(self) -> Workshop:
         if self._workshop is None:
             self._workshop = Workshop(self.place)
@@ -192,11 +210,17 @@ class Store:
             self._workshop = None
 
     def commit(
-        self, layers: Sequence[Layer], config: dict[str, Any], names: tuple[str, ...]
+        self,
+        layers: Sequence[Layer],
+        config: dict[str, Any],
+        names: tuple[str, ...],
+        *,
+        unpack: bool = False,
     ) -> Image:
         """An image of `layers`, the lowest first, under the full `names`; the same for the same.
 
-        What `config` says of its rootfs is replaced by what the layers are.
+        What `config` says of its rootfs is replaced by what the layers are. With `unpack` layers
+        that were added are unpacked first, and may be refused.
         """
         rootfs = {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}
         config_text = documents.canonical({**config, "rootfs": rootfs})
@@ -215,29 +239,48 @@ class Store:
             manifest, digest, documents.decode(config_text, "config"), names
         )
         with self.place.workshop() as shop:
-            made = {
-                one.digest: self._workshop.at(one.digest.removeprefix("sha256:"))
-                for one in layers
-                if self._workshop is not None
-            }
+            made = self._added(layers)
+            trees = self._unpack_into(shop, layers, made) if unpack else {}
             for name, data in ((config_digest, config_text), (digest, text)):
                 made[name] = shop.at(name)
                 write_synced(made[name], data)
-            return self._kept(self._publish(made, {}, image))
+            return self._kept(self._publish(made, trees, image))
+
+    def _added(self, layers: Iterable[Layer]) -> dict[str, str]:
+        """Digest to path of those that have been added and not committed yet."""
+        if self._workshop is None:
+            return {}
+        paths = {
+            one.digest: self._workshop.at(one.digest.removeprefix("sha256:")) for one in layers
+        }
+        return {digest: path for digest, path in paths.items() if os.path.exists(path)}
+
+    def _unpack_into(
+        self, shop: Workshop, layers: Iterable[Layer], blobs: dict[str, str]
+    ) -> dict[str, str]:
+        """Unpack those of `layers` that are not yet, from `blobs`; digest of the archive to path.
+
+        Those that need not be are compared with their digests.
+        """
+        trees: dict[str, str] = {}
+        for layer in layers:
+            if os.path.isdir(self._tree(layer)) or layer.diff_id in trees:
+                if layer.digest in blobs:
+                    _check(blobs[layer.digest], layer.digest)
+            else:
+                made = shop.at(f"tree-{layer.diff_id.removeprefix('sha256:')}")
+                self.say(f"Unpacking layer {layer.digest}")
+                source = blobs.get(layer.digest) or self.blob(layer.digest)
+                unpack_layer(source, layer, made, self.advance)
+                trees[layer.diff_id] = made
+        return trees
 
     def add(self, image: Image, blobs: dict[str, str], shop: Workshop) -> Image:
         """Take an image in whose blobs are `blobs` (digest to path, in `shop`); unpacks it first.
 
         Its digests are compared here. Raises NsbuildError; the store is then as it was.
         """
-        trees = {}
-        for layer in image.layers:
-            if not os.path.isdir(self._tree(layer)) and layer.diff_id not in trees:
-                made = shop.at(f"tree-{layer.diff_id.removeprefix('sha256:')}")
-                unpack_layer(blobs[layer.digest], layer, made)
-                trees[layer.diff_id] = made
-            else:
-                check_blob(blobs[layer.digest], layer.digest)
+        trees = self._unpack_into(shop, image.layers, blobs)
         return self._kept(self._publish(blobs, trees, image))
 
     @staticmethod
@@ -372,36 +415,16 @@ class Store:
         return found
 
 
-def _named(images: list[Image], name: str) -> Image | None:
-    """The one of `images` that `name` means."""
-    digits = reference.id_prefix(name)
-    if not name.startswith("sha256:"):
-        with contextlib.suppress(NsbuildError):
-            for full in reference.candidates(name):
-                for image in images:
-                    if full in image.names or _has_digest(image, full):
-                        return image
-    if digits:
-        matching = {image.id: image for image in images if image.id.startswith(digits)}
-        if len(matching) > 1 and len(digits) < 64:
-            raise NsbuildError(f"{name}: more than one image has an id that begins so")
-        if matching:
-            return next(iter(matching.values()))
-        by_digest = [image for image in images if image.digest == f"sha256:{digits}"]
-        if by_digest:
-            return by_digest[0]
-    with contextlib.suppress(NsbuildError):
-        return next(
-            (one for one in images if any(reference.means(name, full) for full in one.names)), None
-        )
-    return None
+def _silent(line: str) -> None:
+    del line
 
 
-def _has_digest(image: Image, full: str) -> bool:
-    wanted = reference.parse(full)
-    return wanted.digest == image.digest and any(
-        reference.parse(name).repository == wanted.repository for name in image.names
-    )
+def _check(path: str, digest: str) -> None:
+    """Compare the file `path` with its digest."""
+    with open(path, "rb") as file:
+        real = Hashed(file).finish()
+    if real != digest:
+        raise NsbuildError(f"blob {digest} is refused: its bytes have the digest {real}")
 
 
 def in_use(image: Image, users: list[str]) -> NsbuildError:
@@ -416,19 +439,3 @@ def _blobs(image: Image) -> Iterator[str]:
     yield image.digest
     yield f"sha256:{image.id}"
     yield from (layer.digest for layer in image.layers)
-
-
-def check_blob(path: str, digest: str) -> None:
-    """Compare the file `path` with its digest."""
-    with open(path, "rb") as file:
-        real = Hashed(file).finish()
-    if real != digest:
-        raise NsbuildError(f"blob {digest} is refused: its bytes have the digest {real}")
-
-
-def write_synced(path: str, data: bytes) -> None:
-    """Write a new file, and have it on the disk."""
-    with open(path, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -127,6 +127,10 @@ class LayerStream:
                 f"a layer may grow to {FREE >> 20} MiB and {RATIO} times its size",
             )
 
+    def digest(self) -> str:
+        """The digest of what has been read."""
+        return f"sha256:{self._hash.hexdigest()}"
+
     def finish(self) -> tuple[str, str]:
         """Read the rest, which must be empty; the digests of the file and of the archive."""
         # tarfile takes a header that it does not understand for the end, and other programs may
@@ -135,7 +139,7 @@ class LayerStream:
             pass
         if self._last:
             raise NsbuildError(f"{self._what} is damaged: not an archive to its end")
-        return self._raw.finish(), f"sha256:{self._hash.hexdigest()}"
+        return self._raw.finish(), self.digest()
 
 
 _Opened = tuple[BinaryIO, tuple[type[Exception], ...]]

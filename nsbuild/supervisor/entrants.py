@@ -10,7 +10,7 @@ it moves up to whatever it sees, as every clock does.
 A client speaks over a socket of its own, in messages:
 
     client  ENTER  with a memfd that holds the command, one for its Handover, standard files
-            SIGNAL and the number of one
+            SIGNAL and the number of one; SETTLE alone
     we      STARTED  with the terminal's master, if one was asked for
             LEFT and the wait status, or ERROR as in initlink
 
@@ -31,6 +31,7 @@ from nsbuild.errors import NsbuildError
 from nsbuild.kernel.process import pidfd_getfd
 
 from .births import Births
+from .filetimes import FileTimes
 from .initlink import EVENT_ERROR, LIMIT, Event, InitLink, encode_error
 from .listener import Call, Listener
 from .outside import Identity, inherited_from
@@ -38,6 +39,8 @@ from .processes import Process, ProcessTable
 
 ENTER = b"X"
 SIGNAL = b"K"
+SETTLE = b"T"
+"""Put the virtual times into the files; answered by itself."""
 STARTED = b"s"
 LEFT = b"x"
 ERROR = EVENT_ERROR
@@ -94,6 +97,7 @@ class House(Protocol):
     table: ProcessTable
     births: Births
     outside: set[Identity]
+    times: FileTimes
 
     def add_source(self, fd: int, handle: Callable[[], None]) -> None:
         """Call `handle` whenever `fd` is readable."""
@@ -151,7 +155,10 @@ class Entrants:
             return
         for fd in fds:
             os.close(fd)
-        if data[:1] == SIGNAL and entrant is not None and entrant.process is not None:
+        if data[:1] == SETTLE:
+            self._house.times.stamp()
+            client.send(SETTLE, socket.MSG_DONTWAIT)
+        elif data[:1] == SIGNAL and entrant is not None and entrant.process is not None:
             self._link.signal_to(entrant.process.vpid, int(data[1:]))
         elif not data:
             # It has gone, and what it has started goes on.
