@@ -172,8 +172,10 @@ class Copy(Change):
             try:
                 with tarfile.open(fileobj=file) as archive:
                     # Modes and owners are the archive's; where links lead is the image's affair,
-                    # which is our root directory.
-                    archive.extractall(directory, filter="fully_trusted", numeric_owner=True)
+                    # which is our root directory. Old Pythons (3.11.2) know no filters.
+                    trusted = getattr(tarfile, "fully_trusted_filter", None)
+                    archive.extraction_filter = trusted
+                    archive.extractall(directory, numeric_owner=True)
             except (tarfile.TarError, EOFError, OSError) as error:
                 raise NsbuildError(f"cannot unpack {source.path}: {error}") from error
 
