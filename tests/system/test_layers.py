@@ -16,7 +16,8 @@ __all__ = ["box"]
 
 PROBE = """\
 ls -lai --full-time / /etc /usr/share
-echo more:x:9:9::/:/bin/sh >> /etc/passwd; echo new > /etc/new; mkdir /usr/share/dir; ln /etc/new /etc/hard
+echo more:x:9:9::/:/bin/sh >> /etc/passwd; echo new > /etc/new; mkdir /usr/share/dir
+ln /etc/new /etc/hard
 mv /usr/share/words /usr/share/dir/words; rm /etc/group; chmod 600 /etc/passwd
 touch /tmp/now; touch -d '2001-02-03 04:05:06' /tmp/old
 ls -lai --full-time / /etc /usr/share /usr/share/dir /tmp
