@@ -97,7 +97,7 @@ class _Unpacking:
         self._top = top
         self._what = what
         self._open: OrderedDict[str, int] = OrderedDict()
-        self._times: dict[str, int] = {}
+        self._times = {"": 0}
         self._whiteouts: list[str] = []
         self._opaque: list[str] = []
         self._notes = Notes()

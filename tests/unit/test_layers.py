@@ -232,8 +232,7 @@ def test_a_whiteout_is_about_the_layers_below(tmp_path: Path) -> None:
         Entry(b"file", tarheader.FILE, 0o644),
         Entry(b"directory/", tarheader.DIRECTORY, 0o755),
     ]
-    own = {"uid": os.getuid(), "gid": os.getgid()} if os.getuid() == 0 else {}
-    data = b"".join(tarheader.header(entry._replace(**own)) for entry in entries) + tarheader.END
+    data = b"".join(map(tarheader.header, entries)) + tarheader.END
     unpacked(data, tmp_path / "t")
     assert sorted(os.listdir(tmp_path / "t")) == ["a", "directory", "file"]
     assert stat.S_ISREG((tmp_path / "t/file").lstat().st_mode)
