@@ -143,15 +143,16 @@ class Store:
     def unpacked(self, image: Image) -> tuple[str, ...]:
         """The directories of its layers, the lowest first; unpacks those that are missing."""
         for layer in image.layers:
-            if not os.path.isdir(self._tree(layer)):
+            if not os.path.isdir(self.tree(layer)):
                 self._unpack(layer)
         return tuple(self.trees(image))
 
     def trees(self, image: Image) -> list[str]:
         """Those directories, made or not."""
-        return [self._tree(layer) for layer in image.layers]
+        return [self.tree(layer) for layer in image.layers]
 
-    def _tree(self, layer: Layer) -> str:
+    def tree(self, layer: Layer) -> str:
+        """The directory of a layer, made or not."""
         return self.place.at("layers", layer.diff_id.removeprefix("sha256:"), "tree")
 
     def _unpack(self, layer: Layer) -> None:
@@ -264,7 +265,7 @@ class Store:
         """
         trees: dict[str, str] = {}
         for layer in layers:
-            if os.path.isdir(self._tree(layer)) or layer.diff_id in trees:
+            if os.path.isdir(self.tree(layer)) or layer.diff_id in trees:
                 if layer.digest in blobs:
                     _check(blobs[layer.digest], layer.digest)
             else:

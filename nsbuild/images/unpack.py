@@ -25,7 +25,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from nsbuild.errors import NsbuildError
-from nsbuild.images.streams import CHUNK, LayerStream
+from nsbuild.images.streams import CHUNK, LayerStream, members
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
@@ -62,11 +62,8 @@ def unpack(stream: LayerStream, tree: str, what: str) -> Notes:
     top = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     unpacking = _Unpacking(stream, top, what)
     try:
-        with tarfile.TarFile(fileobj=stream, encoding="utf-8") as archive:  # type: ignore[arg-type]
-            while (member := archive.next()) is not None:
-                unpacking.add(archive, member)
-                # It would remember them all.
-                archive.members = []  # type: ignore[attr-defined]
+        for archive, member in members(stream, what):
+            unpacking.add(archive, member)
         return unpacking.finish()
     except tarfile.TarError as error:
         raise NsbuildError(f"{what} is damaged: {error}") from error
@@ -100,7 +97,7 @@ class _Unpacking:
         self._top = top
         self._what = what
         self._open: OrderedDict[str, int] = OrderedDict()
-        self._times: dict[str, int] = {}
+        self._times = {"": 0}
         self._whiteouts: list[str] = []
         self._opaque: list[str] = []
         self._notes = Notes()
