@@ -1,4 +1,4 @@
-"""nsbuild image bootstrap: a Debian image made by mmdebstrap inside, the same from the same packages.
+"""nsbuild image bootstrap: a Debian image by mmdebstrap, the same from the same packages.
 
 mmdebstrap runs in a container on the machine's own root, with the network, and what it packs
 becomes the only layer of an image. Its clock begins at the date of the suite's Release file: apt
@@ -146,9 +146,7 @@ def _make(
         store.close()
 
 
-def _spec(
-    options: argparse.Namespace, command: list[str], epoch: str, place: str
-) -> ContainerSpec:
+def _spec(options: argparse.Namespace, command: list[str], epoch: str, place: str) -> ContainerSpec:
     given = vars(options)
     own = {name: given.get(name.replace("-", "_")) for name in DEFAULTS}
     chosen = Options(Settings({**own, "epoch": epoch, "state": ""}), "/")
@@ -164,7 +162,7 @@ def _spec(
             cpu_model=chosen.cpu_model,
         ),
         # The files of the root in the making are on the disk, too: a memory may be too small.
-        command=CommandSpec(tuple(command), compose(base, {}, {"TMPDIR": _INSIDE}), _INSIDE),
+        command=CommandSpec(tuple(command), compose(base, {}, dict.fromkeys(("HOME", "TMPDIR"), _INSIDE)), _INSIDE),
         scheduling=chosen.scheduling(),
         rules=chosen.rules(),
         profile=chosen.profile(),

@@ -11,6 +11,7 @@ from nsbuild.images import verification
 from nsbuild.images.store import Store
 
 VERBS = {
+    "bootstrap": ("nsbuild.cli.bootstrap", "main", "make a Debian image of packages"),
     "diff": ("nsbuild.cli.imagediff", "main", "what differs between two images"),
     "exists": ("nsbuild.cli.image", "exists", "whether an image is there, as exit status"),
     "history": ("nsbuild.cli.history", "main", "how an image was made"),
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
     begin()
     verb = arguments[0] if arguments else "--help"
     if verb in ("-h", "--help"):
-        lines = (f"  {name:<8} {summary}\n" for name, (_, _, summary) in VERBS.items())
+        lines = (f"  {name:<9} {summary}\n" for name, (_, _, summary) in VERBS.items())
         sys.stdout.write("usage: nsbuild image VERB [ARGUMENT...]\n\nverbs:\n" + "".join(lines))
         return 0
     if verb not in VERBS:
