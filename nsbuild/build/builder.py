@@ -145,7 +145,7 @@ class Builder:
                 self._hands.say(f"{prefix}COMMIT {name}")
         image = self._store.commit(draft.layers, draft.document(), names)
         self._pin(image)
-        self._hands.say(f"--> {image.id[:12]}")
+        self._hands.say(f"--> {image.id[:11]}")
         self._built[number] = image, draft
 
     def _begin(self, stage: Stage, number: int) -> Draft:
@@ -314,7 +314,7 @@ class Builder:
         key = self._cache.key({"below": below, "moment": draft.moment, **facts})
         outcome = self._cache.find(key)
         if outcome is not None:
-            self._hands.say(f"--> Using cache {outcome.layer.diff_id[7:19]}")
+            self._hands.say(f"--> Using cache {outcome.layer.diff_id[7:]}")
             draft.moment = outcome.moment
             draft.add(words, outcome.layer)
             return
@@ -325,7 +325,7 @@ class Builder:
             layer = self._store.add_layer(root.upper, upper=True)
         draft.moment = moment
         draft.add(words, layer)
-        self._hands.say(f"--> {self._step_image(draft).id[:12]}")
+        self._hands.say(f"--> {self._step_image(draft).id[:11]}")
         self._cache.keep(key, Outcome(layer, moment))
 
     def _step_image(self, draft: Draft) -> Image:

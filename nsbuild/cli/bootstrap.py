@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import subprocess
 import sys
 import time
 import urllib.error
@@ -32,8 +33,6 @@ from nsbuild.images import reference
 from nsbuild.images.documents import EPOCH_LABEL
 from nsbuild.images.store import Store
 
-_MIRROR = "http://deb.debian.org/debian"
-_SNAPSHOT = "http://snapshot.debian.org/archive/debian/{}/"
 _INSIDE = "/build"
 _ARCHIVE = "root.tar"
 _PATIENCE = 60
@@ -53,8 +52,8 @@ def make_parser() -> PodmanParser:
     add("--variant", default="minbase", help="which packages to begin with (minbase)")
     add("--include", metavar="PACKAGES", action="append", default=[], help="and these")
     add("--components", metavar="NAMES", default="main", help="(main)")
-    add("--mirror", metavar="URL", help=f"where packages come from ({_MIRROR})")
-    add("--snapshot", metavar="TIME", help="snapshot.debian.org as of then, 20260101T000000Z")
+    add("--mirror", metavar="URL", help="where packages come from (as apt has it on this machine)")
+    add("--snapshot", metavar="TIME", help="URL/TIME: that of an archive of snapshots")
     add("-t", "--tag", metavar="NAME", action="append", default=[], help="(debian:SUITE)")
     add("--iidfile", metavar="FILE", help="write the image's id to FILE")
     add("-q", "--quiet", action="store_true", help="say nothing but the result")
@@ -93,13 +92,31 @@ def main(arguments: list[str]) -> int:
 
 
 def _mirror(options: argparse.Namespace) -> str:
-    if options.snapshot is None:
-        mirror = options.mirror or _MIRROR
-        return values.pattern("--mirror", mirror, r"(https?|file)://[\x21-\x7e]+", "an address")
-    if options.mirror:
-        raise NsbuildError("--mirror and --snapshot exclude each other")
-    moment = values.pattern("--snapshot", options.snapshot, r"\d{8}T\d{6}Z", "20260101T000000Z")
-    return _SNAPSHOT.format(moment)
+    asked = options.mirror
+    if options.snapshot and not asked:
+        raise NsbuildError("--snapshot needs an archive of snapshots", "name it by --mirror")
+    mirror = asked or _mirror_of_apt(options.suite)
+    values.pattern("--mirror", mirror, r"(https?|file)://[\x21-\x7e]+", "an address")
+    mirror = mirror.rstrip("/")
+    if not options.snapshot:
+        return mirror
+    when = values.pattern("--snapshot", options.snapshot, r"\d{8}T\d{6}Z", "20260101T000000Z")
+    return f"{mirror}/{when}"
+
+
+def _mirror_of_apt(suite: str) -> str:
+    """Where apt takes `suite` from on this machine."""
+    command = ["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        done = None
+    lines = done.stdout.splitlines() if done else []
+    found = (line.partition(" ")[2] for line in lines if line.split(" ")[0] == suite)
+    mirror = next(found, "")
+    if not mirror:
+        raise NsbuildError(f"apt takes {suite} from nowhere on this machine", "give a --mirror")
+    return mirror
 
 
 def _epoch(options: argparse.Namespace, mirror: str, progress: Progress) -> str:
@@ -107,7 +124,7 @@ def _epoch(options: argparse.Namespace, mirror: str, progress: Progress) -> str:
     asked = Settings({"epoch": options.epoch})["epoch"]
     if asked.value is not None:
         return str(values.epoch(asked.origin, asked.value))
-    address = f"{mirror.rstrip('/')}/dists/{options.suite}/Release"
+    address = f"{mirror}/dists/{options.suite}/Release"
     progress.say(f"Getting {address}")
     try:
         with urllib.request.urlopen(address, timeout=_PATIENCE) as answer:
@@ -162,7 +179,9 @@ def _spec(options: argparse.Namespace, command: list[str], epoch: str, place: st
             cpu_model=chosen.cpu_model,
         ),
         # The files of the root in the making are on the disk, too: a memory may be too small.
-        command=CommandSpec(tuple(command), compose(base, {}, dict.fromkeys(("HOME", "TMPDIR"), _INSIDE)), _INSIDE),
+        command=CommandSpec(
+            tuple(command), compose(base, {}, dict.fromkeys(("HOME", "TMPDIR"), _INSIDE)), _INSIDE
+        ),
         scheduling=chosen.scheduling(),
         rules=chosen.rules(),
         profile=chosen.profile(),

@@ -32,8 +32,9 @@ LAYERS: dict[str, frozenset[str]] = {
     "supervisor": frozenset({"errors", "kernel", "seccomp", "determinism"}),
     "container": frozenset({"errors", "kernel", "seccomp", "determinism", "supervisor"}),
     "images": frozenset({"errors", "kernel"}),
+    "build": frozenset({"errors", "kernel", "determinism", "container", "images"}),
     "cli": frozenset(
-        {"errors", "kernel", "seccomp", "determinism", "supervisor", "container", "images"}
+        {"errors", "kernel", "seccomp", "determinism", "supervisor", "container", "images", "build"}
     ),
     "integrations": frozenset(),
     "__main__": frozenset({"cli"}),
