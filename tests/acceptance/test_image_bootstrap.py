@@ -1,7 +1,7 @@
 """Images of Debian, bootstrapped by nsbuild: one digest for one set of packages, and for its heirs.
 
 The last test closes the circle of the proposal: an image that has nsbuild and mmdebstrap in it is
-entered by a plain chroot, and the nsbuild in there bootstraps the next image. It must be the one
+entered by pivot_root, and the nsbuild in there bootstraps the next image. It must be the one
 that the nsbuild outside has made.
 """
 
@@ -71,7 +71,7 @@ def test_an_image_bootstraps_itself(root: Runner, stage: Path) -> None:
 
 
 def in_root(store: Store, image: str, place: Path) -> list[str]:
-    """The command that bootstraps inside of an image, entered by mount(8) and chroot(8)."""
+    """The command that bootstraps inside of an image, entered by mount(8) and pivot_root(8)."""
     layers = store.unpacked(store.image(image))
     for name in ("upper", "work", "root"):
         (place / name).mkdir()
@@ -85,6 +85,7 @@ def in_root(store: Store, image: str, place: Path) -> list[str]:
         f"set -e; mount -t overlay overlay -o userxattr,{options} {place}/root; cd {place}/root; "
         "for it in proc sys dev; do mount --rbind /$it $it; done; mount -t tmpfs tmpfs tmp; "
         "mkdir store; mount -t tmpfs tmpfs store; cp -L /etc/resolv.conf /etc/hosts etc/; "
-        f"exec chroot . sh -c '{inside}'"
+        # Not by chroot(2), below which the kernel makes no user namespace.
+        f"pivot_root . mnt; cd /; umount -l /mnt; {inside}"
     )
     return ["unshare", "--mount", "sh", "-c", script]
