@@ -41,12 +41,14 @@ def inspect(arguments: list[str], verb: str, kinds: tuple[str, ...]) -> int:
     if len(kinds) > 1:
         add("-t", "--type", choices=kinds, default=kinds[0], help="what NAME is (all)")
     if kinds == ("image",):
-        add("--packages", action="store_true", help="show the packages in it")
+        add("--packages", action="store_true", help="show the packages in it, of dpkg and rpm")
+        add("--files", action="store_true", help="show the files in it, with their digests")
+        add("--sbom", action="store_true", help="show both as SPDX in JSON")
     add("names", metavar="NAME", nargs="*")
     options = parser.parse_args(arguments)
     if not options.names:
         raise NsbuildError("no images or containers to inspect: give at least one name")
-    if getattr(options, "packages", False):
+    if kinds == ("image",) and (options.packages or options.files or options.sbom):
         return int(importlib.import_module("nsbuild.cli.packages").show(options))
     kind = getattr(options, "type", kinds[0])
     found, missing = [], []

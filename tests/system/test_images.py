@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,6 +45,15 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     needs_tools("docker-registry")
     with registry(tmp_path_factory.mktemp("registry")) as address:
         yield address
+
+
+@pytest.fixture
+def podman() -> Iterator[Podman]:
+    """Podman with an empty store."""
+    needs_tools("podman")
+    # Podman takes no paths of more than 50 characters.
+    with tempfile.TemporaryDirectory(prefix="nsbuild-", dir="/var/tmp") as directory:
+        yield Podman(Path(directory))
 
 
 def test_an_image_is_the_same_for_root_and_a_user(
@@ -163,11 +173,9 @@ def test_a_registry_that_is_not_there(box: ImageBox) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS[:2])
-def test_podman_loads_what_we_save(box: ImageBox, image: str, form: str, tmp_path: Path) -> None:
-    needs_tools("podman")
+def test_podman_loads_what_we_save(box: ImageBox, image: str, form: str, podman: Podman) -> None:
     if not box.ns.is_root:
         pytest.skip("the archive is the same for a user; see above")
-    podman = Podman(tmp_path)
     box.ok("save", "--format", form, "-o", "saved", "small:1")
     assert "localhost/small:1" in podman.ok("load", "-q", "-i", str(box.work / "saved"))
     shown = json.loads(podman.ok("image", "inspect", "localhost/small:1"))[0]
@@ -179,11 +187,11 @@ def test_podman_loads_what_we_save(box: ImageBox, image: str, form: str, tmp_pat
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_we_load_what_podman_saves(box: ImageBox, form: str, tmp_path: Path) -> None:
-    needs_tools("podman")
+def test_we_load_what_podman_saves(
+    box: ImageBox, form: str, podman: Podman, tmp_path: Path
+) -> None:
     if not box.ns.is_root:
         pytest.skip("loading as a user is tested above")
-    podman = Podman(tmp_path)
     tarball = rootfs_tarball(tmp_path / "rootfs.tar")
     podman.ok("import", "-q", "-c", "CMD=/bin/sh", str(tarball), "theirs:3")
     podman.ok("save", "-q", "--format", form, "-o", str(box.work / "saved"), "theirs:3")
