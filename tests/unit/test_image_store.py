@@ -182,15 +182,29 @@ def test_damage_is_said(store: Store, tmp_path: Path, which: str) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     if which == "layer":
         assert [line.split()[1] for line in verify(store, image)] == [digest]
-        with pytest.raises(NsbuildError, match="it should be"):
+        with pytest.raises(NsbuildError, match="not an archive to its end"):
             store.unpacked(image)
         assert left(store)["layers"] == set()
         return
     with pytest.raises(NsbuildError, match=rf"blob {digest} .* is damaged"):
         store.image("x:1")
+    other = made(store, tmp_path / "c", "localhost/other:1", f="2")
+    assert store.images() == [other]
     # Once more with the right bytes, it is whole again.
     assert made(store, tmp_path / "b", "localhost/x:1", f="1").id == image.id
     assert verify(store, store.image("x:1")) == []
+
+
+def test_what_is_damaged_can_be_removed(store: Store, tmp_path: Path) -> None:
+    image = made(store, tmp_path / "a", "localhost/x:1", f="1")
+    other = made(store, tmp_path / "b", "localhost/other:1", f="2")
+    Path(store.blob(image.digest)).write_bytes(b"{}")
+    assert not store.forget("nothing")
+    assert store.forget("x:1")
+    assert store.images() == [other]
+    assert left(store)["blobs/sha256"] == {
+        one.removeprefix("sha256:") for one in (other.digest, other.id, other.layers[0].digest)
+    }
 
 
 @pytest.mark.parametrize(
