@@ -54,6 +54,8 @@ def load(
     try:
         os.stat(path)
         archive = look_into(path)
+    except FileNotFoundError as error:
+        raise NsbuildError(f"stat {path}: no such file or directory") from error
     except OSError as error:
         raise NsbuildError.from_os(f"cannot load {path}", error) from error
     members = [one for one in archive.members if not wanted or wanted in (*one.names, one.selector)]

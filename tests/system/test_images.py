@@ -5,12 +5,10 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
-import json
 import lzma
 import os
 import stat
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import pytest
 
 from tests.system.capabilities import needs_tools
 from tests.system.harness import Runner
-from tests.system.imagebox import ImageBox, Podman
+from tests.system.imagebox import SMALL, ImageBox
 from tests.system.registry import registry, rootfs_tarball
 
 FORMATS = ("docker-archive", "oci-archive", "oci-dir", "docker-dir")
@@ -33,9 +31,7 @@ def box(ns: Runner) -> ImageBox:
 @pytest.fixture
 def image(box: ImageBox) -> str:
     """The id of an image localhost/small:1 made of a root file system."""
-    path = box.give(rootfs_tarball(box.work / "rootfs.tar"))
-    change = ("-c", 'CMD ["/bin/sh"]', "-c", "ENV A=1", "-c", "LABEL kind=small")
-    return box.ok("import", "-q", *change, path, "small:1").strip().removeprefix("sha256:")
+    return box.small()
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +40,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     needs_tools("docker-registry")
     with registry(tmp_path_factory.mktemp("registry")) as address:
         yield address
-
-
-@pytest.fixture
-def podman() -> Iterator[Podman]:
-    """Podman with an empty store."""
-    needs_tools("podman")
-    # Podman takes no paths of more than 50 characters.
-    with tempfile.TemporaryDirectory(prefix="nsbuild-", dir="/var/tmp") as directory:
-        yield Podman(Path(directory))
 
 
 def test_an_image_is_the_same_for_root_and_a_user(
@@ -171,45 +158,13 @@ def test_a_registry_that_is_not_there(box: ImageBox) -> None:
     assert len(failed.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("form", FORMATS[:2])
-def test_podman_loads_what_we_save(box: ImageBox, image: str, form: str, podman: Podman) -> None:
-    if not box.ns.is_root:
-        pytest.skip("the archive is the same for a user; see above")
-    box.ok("save", "--format", form, "-o", "saved", "small:1")
-    assert "localhost/small:1" in podman.ok("load", "-q", "-i", str(box.work / "saved"))
-    shown = json.loads(podman.ok("image", "inspect", "localhost/small:1"))[0]
-    ours = box.inspect("small:1")
-    for field in ("Id", "Config", "Architecture", "Os", "RootFS", "Created", "RepoTags", "Labels"):
-        assert shown[field] == ours[field], field
-    told = podman.ok("history", "--format", "{{.CreatedBy}} {{.Comment}}", "small:1")
-    assert told == box.ok("history", "--format", "{{.CreatedBy}} {{.Comment}}", "small:1")
-
-
-@pytest.mark.parametrize("form", FORMATS)
-def test_we_load_what_podman_saves(
-    box: ImageBox, form: str, podman: Podman, tmp_path: Path
-) -> None:
-    if not box.ns.is_root:
-        pytest.skip("loading as a user is tested above")
-    tarball = rootfs_tarball(tmp_path / "rootfs.tar")
-    podman.ok("import", "-q", "-c", "CMD=/bin/sh", str(tarball), "theirs:3")
-    podman.ok("save", "-q", "--format", form, "-o", str(box.work / "saved"), "theirs:3")
-    theirs = json.loads(podman.ok("image", "inspect", "theirs:3"))[0]
-    box.ok("load", "-q", "-i", "saved")
-    ours = box.inspect(theirs["Id"])
-    for field in ("Id", "Config", "Architecture", "Os", "RootFS", "Created"):
-        assert ours[field] == theirs[field], field
-    box.ok("image", "verify")
-
-
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
 def test_packed_tarballs_are_the_same_image(
     box: ImageBox, image: str, pack: Callable[[bytes], bytes]
 ) -> None:
     (box.work / "packed").write_bytes(pack((box.work / "rootfs.tar").read_bytes()))
     box.give(box.work / "packed")
-    change = ("-c", 'CMD ["/bin/sh"]', "-c", "ENV A=1", "-c", "LABEL kind=small")
-    assert box.ok("import", "-q", *change, "packed", "packed") == f"sha256:{image}\n"
+    assert box.ok("import", "-q", *SMALL, "packed", "packed") == f"sha256:{image}\n"
 
 
 def test_a_hostile_tarball_leaves_nothing(box: ImageBox) -> None:
@@ -242,10 +197,10 @@ def test_damage_is_seen(box: ImageBox, image: str) -> None:
     assert box.run("image", "verify", image).code == 1
     config = box.store / "blobs/sha256" / image
     config.write_bytes(config.read_bytes().replace(b"amd64", b"arm64"))
-    shown = box.run("images", "-q")
-    assert (shown.code, shown.stdout) == (0, b"")
-    assert f"blob sha256:{image}" in shown.complaint
-    assert "is damaged" in shown.complaint
+    listed = box.run("images", "-q")
+    assert (listed.code, listed.stdout) == (0, b"")
+    assert f"blob sha256:{image}" in listed.complaint
+    assert "is damaged" in listed.complaint
     assert box.run("rmi", "small:1").code == 125
     box.ok("rmi", "-f", "small:1")
     assert box.ok("images", "-q") == ""
