@@ -19,7 +19,7 @@ from nsbuild.images.asroot import as_root
 from nsbuild.images.documents import OCI_CONFIG, OCI_MANIFEST, Image, Layer
 from nsbuild.images.layertar import write_layer
 from nsbuild.images.lookup import choose
-from nsbuild.images.place import Place, Workshop, replace, sync_directory, write_synced
+from nsbuild.images.place import Place, Workshop, replace, sync_directory
 from nsbuild.images.streams import CHUNK, Hashed, LayerStream
 from nsbuild.images.trees import unpack_layer
 
@@ -179,8 +179,6 @@ class Store:
         def work() -> list[Any]:
             with open(path, "xb") as file:
                 size, digest = write_layer(tree, file, upper)
-                file.flush()
-                os.fsync(file.fileno())
             return [size, digest]
 
         size, digest = as_root(work)
@@ -197,8 +195,6 @@ class Store:
                     while data := stream.read(CHUNK):
                         out.write(data)
                     size, digest = stream.tell(), stream.digest()
-                out.flush()
-                os.fsync(out.fileno())
         except OSError as error:
             raise NsbuildError.from_os(f"cannot import {path}", error) from error
         os.rename(made, self._own_workshop().at(digest.removeprefix("sha256:")))
@@ -249,7 +245,8 @@ class Store:
             trees = self._unpack_into(shop, layers, made) if unpack else {}
             for name, data in ((config_digest, config_text), (digest, text)):
                 made[name] = shop.at(name)
-                write_synced(made[name], data)
+                with open(made[name], "xb") as file:
+                    file.write(data)
             return self._kept(self._publish(made, trees, image))
 
     def _added(self, layers: Iterable[Layer]) -> dict[str, str]:
@@ -350,6 +347,7 @@ class Store:
         An image that is there with the same config keeps its manifest, and gets the names.
         """
         kept = None
+        self.place.sync()
         with self.place.locked(exclusive=True):
             for digest, path in blobs.items():
                 if os.path.exists(path) and not self._is_there(digest, path):
