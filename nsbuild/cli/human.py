@@ -10,7 +10,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEPS: tuple[tuple[int, Callable[[float], str]], ...] = (
     (1, lambda s: "Less than a second"),
     (2, lambda s: "1 second"),
-    (60, lambda s: f"{s:.0f} seconds"),
+    (60, lambda s: f"{int(s)} seconds"),
     (120, lambda s: "About a minute"),
     (3600, lambda s: f"{s // 60:.0f} minutes"),
     (5400, lambda s: "About an hour"),
@@ -34,7 +34,7 @@ def span(seconds: float) -> str:
     for limit, words in _STEPS:
         if seconds < limit:
             return words(seconds)
-    return f"{seconds / (365 * 86400):.0f} years"
+    return f"{int(seconds / (365 * 86400))} years"
 
 
 def ago(moment: datetime, now: float | None = None) -> str:

@@ -7,6 +7,7 @@ import sys
 
 from nsbuild.cli.podman import PodmanParser, begin
 from nsbuild.errors import NsbuildError, report
+from nsbuild.images import verification
 from nsbuild.images.store import Store
 
 VERBS = {
@@ -90,7 +91,7 @@ def verify(arguments: list[str]) -> int:
     images = [store.image(name) for name in names] if names else store.images()
     code = 0
     for image in images:
-        wrong = store.verify(image)
+        wrong = verification.verify(store, image)
         for line in wrong:
             report(f"{image.id[:12]}: {line}")
         if wrong:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tarfile
 from collections.abc import Sequence
 from typing import Any, BinaryIO, NamedTuple
 
@@ -18,7 +17,7 @@ from nsbuild.images import documents, tarheader
 from nsbuild.images.documents import Image
 from nsbuild.images.place import LAYOUT
 from nsbuild.images.store import Store
-from nsbuild.images.streams import CHUNK, LayerStream
+from nsbuild.images.streams import CHUNK, LayerStream, members
 
 _HEADS = ("manifest.json", "index.json", "oci-layout")
 _CONTAINERD_NAME = "io.containerd.image.name"
@@ -76,16 +75,14 @@ def _heads(path: str) -> dict[str, bytes]:
         size = os.fstat(file.fileno()).st_size
         with LayerStream(file, size, os.path.basename(path)) as stream:
             try:
-                with tarfile.TarFile(fileobj=stream, encoding="utf-8") as archive:  # type: ignore[arg-type]
-                    while (member := archive.next()) is not None:
-                        archive.members = []  # type: ignore[attr-defined]
-                        name = member.name.removeprefix("./")
-                        if name in _HEADS and member.isreg() and member.size <= documents.LARGEST:
-                            source = archive.extractfile(member)
-                            assert source is not None
-                            found[name] = source.read()
-            except tarfile.TarError:
-                raise _unknown(path) from None
+                for archive, member in members(stream, path):
+                    name = member.name.removeprefix("./")
+                    if name in _HEADS and member.isreg() and member.size <= documents.LARGEST:
+                        source = archive.extractfile(member)
+                        assert source is not None
+                        found[name] = source.read(documents.LARGEST)
+            except NsbuildError as error:
+                raise _unknown(path) from error
     return found
 
 

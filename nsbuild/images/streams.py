@@ -13,8 +13,9 @@ import gzip
 import hashlib
 import io
 import lzma
+import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import BinaryIO, cast
 
@@ -140,6 +141,27 @@ class LayerStream:
         if self._last:
             raise NsbuildError(f"{self._what} is damaged: not an archive to its end")
         return self._raw.finish(), self.digest()
+
+
+_BAD_HEADER = (tarfile.TarError, ValueError, LookupError, OverflowError)
+"""What tarfile raises for headers that are none; not all of it is its own."""
+
+
+def members(stream: LayerStream, what: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """The members of the archive, each with the archive to read it from before the next."""
+    try:
+        archive = tarfile.TarFile(fileobj=stream, encoding="utf-8")  # type: ignore[arg-type]
+        member = archive.next()
+    except _BAD_HEADER as error:
+        raise NsbuildError(f"{what} is damaged: {error}") from error
+    while member is not None:
+        yield archive, member
+        # It would remember them all.
+        archive.members = []  # type: ignore[attr-defined]
+        try:
+            member = archive.next()
+        except _BAD_HEADER as error:
+            raise NsbuildError(f"{what} is damaged: {error}") from error
 
 
 _Opened = tuple[BinaryIO, tuple[type[Exception], ...]]
