@@ -18,20 +18,6 @@ PAGES = Path(__file__).resolve().parents[2] / "docs/man"
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 _NAMES = "attach commit cp diff export kill logs ps rm start stop top wait"
 VERBS = _NAMES.split()
-    "attach",
-    "commit",
-    "cp",
-    "diff",
-    "export",
-    "kill",
-    "logs",
-    "ps",
-    "rm",
-    "start",
-    "stop",
-    "top",
-    "wait",
-]
 
 
 def offered(parser: PodmanParser) -> set[str]:
