@@ -9,7 +9,7 @@ from typing import Any
 
 from nsbuild.cli import values
 from nsbuild.cli.podman import PodmanParser, begin
-from nsbuild.cli.progress import reporting
+from nsbuild.cli.progress import Progress
 from nsbuild.determinism.clock import DEFAULT_EPOCH
 from nsbuild.errors import NsbuildError
 from nsbuild.images import changes, reference
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     if options.variant:
         config["variant"] = options.variant
     store = Store.default()
-    with reporting(options.quiet) as progress:
+    with Progress(options.quiet) as progress:
         store.say, store.advance = progress.say, progress.advance
         config = changes.apply(config, options.change)
         image = _import(store, options.path, config, options.message, names)

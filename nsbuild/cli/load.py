@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from nsbuild.cli.podman import PodmanParser, begin
-from nsbuild.cli.progress import reporting
+from nsbuild.cli.progress import Progress
 from nsbuild.errors import NsbuildError
 from nsbuild.images.store import Store
 from nsbuild.images.transfer import load, spool
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but the result")
     options = parser.parse_args(arguments)
     store = Store.default()
-    with reporting(options.quiet) as progress:
+    with Progress(options.quiet) as progress:
         store.say, store.advance = progress.say, progress.advance
         if options.input is not None:
             loaded = load(store, options.input, progress.say)

@@ -9,9 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+import time
 from types import TracebackType
 from typing import Any
+
+from nsbuild.cli import human
+
+_SECONDS = 0.1
+"""Between two looks of it; what is counted comes in pieces of 512 bytes."""
 
 
 class Progress:
@@ -21,6 +26,8 @@ class Progress:
         self._quiet = quiet
         self._bar: Any = None
         self._task: Any = None
+        self._shown = 0.0
+        self._line, self._done = "", 0
 
     def __enter__(self) -> Progress:
         if not self._quiet and _on_terminal():
@@ -30,10 +37,10 @@ class Progress:
 
     def _open(self) -> None:
         from rich.console import Console
-        from rich.progress import DownloadColumn, SpinnerColumn, TextColumn
         from rich.progress import Progress as Bar
+        from rich.progress import SpinnerColumn, TextColumn
 
-        columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), DownloadColumn()
+        columns = SpinnerColumn(), TextColumn("{task.description}", markup=False)
         console = Console(stderr=True)
         self._bar = Bar(*columns, console=console, auto_refresh=False, transient=True)
         self._bar.start()
@@ -51,25 +58,23 @@ class Progress:
     def say(self, line: str) -> None:
         """Something has begun."""
         if self._bar is not None:
-            self._bar.reset(self._task, total=None, description=line[:60])
-            self._bar.refresh()
+            self._line, self._done = line[:60], 0
+            self._bar.update(self._task, description=self._line, refresh=True)
         elif not self._quiet:
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
 
     def advance(self, count: int) -> None:
         """`count` bytes more of it are done."""
-        if self._bar is not None:
-            self._bar.advance(self._task, count)
-            self._bar.refresh()
+        if self._bar is None:
+            return
+        self._done += count
+        now = time.monotonic()
+        if now - self._shown > _SECONDS:
+            self._shown = now
+            text = f"{self._line} {human.size(self._done)}"
+            self._bar.update(self._task, description=text, refresh=True)
 
 
 def _on_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-
-
-@contextlib.contextmanager
-def reporting(quiet: bool) -> Iterator[Progress]:
-    """Progress for the length of a block."""
-    with Progress(quiet) as progress:
-        yield progress

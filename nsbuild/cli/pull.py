@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from nsbuild.cli.podman import PodmanParser, begin, each
-from nsbuild.cli.progress import reporting
+from nsbuild.cli.progress import Progress
 from nsbuild.cli.registry import add_options, skopeo_options
 from nsbuild.errors import NsbuildError
 from nsbuild.images.documents import Image
@@ -41,7 +41,7 @@ def _print(images: list[Image]) -> None:
 
 def pull_as_asked(store: Store, name: str, options: argparse.Namespace) -> list[Image]:
     """Pull `name` as the options of `pull` say."""
-    with reporting(options.quiet) as progress:
+    with Progress(options.quiet) as progress:
         store.say, store.advance = progress.say, progress.advance
         side = skopeo_options(options, "src")
         return pull(store, name, progress.say, side, _overrides(options))

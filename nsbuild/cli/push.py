@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from nsbuild.cli.podman import PodmanParser, begin
-from nsbuild.cli.progress import reporting
+from nsbuild.cli.progress import Progress
 from nsbuild.cli.registry import add_options, skopeo_options
 from nsbuild.errors import NsbuildError
 from nsbuild.images.lookup import name_of
@@ -37,6 +37,6 @@ def main(arguments: list[str]) -> int:
         told += ["--format", options.format]
     if options.digestfile:
         told += ["--digestfile", os.path.abspath(options.digestfile)]
-    with reporting(options.quiet) as progress:
+    with Progress(options.quiet) as progress:
         push(store, image, destination, progress.say, told)
     return 0

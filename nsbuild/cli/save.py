@@ -7,7 +7,7 @@ import os
 import sys
 
 from nsbuild.cli.podman import PodmanParser, begin
-from nsbuild.cli.progress import reporting
+from nsbuild.cli.progress import Progress
 from nsbuild.errors import NsbuildError
 from nsbuild.images import archives, reference
 from nsbuild.images.documents import Image
@@ -98,5 +98,5 @@ def _directory(store: Store, images: archives.Named, options: argparse.Namespace
         return
     if len(images) > 1:
         raise NsbuildError("--format docker-dir holds one image")
-    with reporting(options.quiet) as progress:
+    with Progress(options.quiet) as progress:
         save_docker_directory(store, images[0][0], options.output, progress.say)

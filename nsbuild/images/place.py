@@ -18,11 +18,9 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 
 from nsbuild.errors import NsbuildError
-from nsbuild.images.asroot import as_root
 from nsbuild.kernel.files import syncfs
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}\n'
@@ -103,7 +101,7 @@ class Place:
 
     def discard(self, path: str) -> None:
         """Take `path` out of the store. The caller holds the exclusive lock, and sweeps later."""
-        os.rename(path, self.at("tmp", f"dead-{secrets.token_hex(8)}"))
+        os.rename(path, self.at("tmp", f"dead-{os.urandom(8).hex()}"))
 
     def sweep(self) -> None:
         """Remove what nobody works on any more. The caller does not hold the lock.
@@ -122,7 +120,8 @@ class Place:
 
     def _is_dead(self, name: str) -> bool:
         try:
-            fd = os.open(self.at("tmp", name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = os.open(self.at("tmp", name), flags)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -142,7 +141,7 @@ class Workshop:
     def __init__(self, place: Place) -> None:
         place.make()
         with place.locked(exclusive=False):
-            self.path = place.at("tmp", f"work-{secrets.token_hex(8)}")
+            self.path = place.at("tmp", f"work-{os.urandom(8).hex()}")
             try:
                 os.mkdir(self.path, 0o700)
             except OSError as error:
@@ -175,8 +174,10 @@ def remove_tree(path: str) -> None:
 
     if os.geteuid() and _plain(path):
         work()
-    else:
-        as_root(work)
+        return
+    from nsbuild.images.asroot import as_root
+
+    as_root(work)
 
 
 def _remove(name: str, there: int | None) -> None:
@@ -207,7 +208,7 @@ def replace(path: str, data: bytes, through: str) -> None:
 
     The caller holds the exclusive lock.
     """
-    new = os.path.join(through, f"new-{secrets.token_hex(8)}")
+    new = os.path.join(through, f"new-{os.urandom(8).hex()}")
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(fd, "wb") as file:
         file.write(data)

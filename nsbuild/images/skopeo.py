@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from typing import TextIO
 
 import prctl
 
@@ -44,6 +45,22 @@ def copy(
     if os.geteuid():
         # Without it skopeo looks for passwords below /run/containers, where root alone may look.
         environment.setdefault("XDG_RUNTIME_DIR", shop.path)
+    # A file, because nobody reads it before the end.
+    with open(shop.at("complaints"), "w+", errors="replace") as complaints:
+        code = _run(command, environment, shop, complaints, say)
+        complaints.seek(0)
+        if code:
+            raise NsbuildError(_reason(complaints.read()))
+
+
+def _run(
+    command: list[str],
+    environment: dict[str, str],
+    shop: Workshop,
+    complaints: TextIO,
+    say: Callable[[str], None] | None,
+) -> int:
+    """Run skopeo to its end; its exit code."""
     try:
         process = subprocess.Popen(
             command,
@@ -51,7 +68,7 @@ def copy(
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=complaints,
             text=True,
             errors="replace",
             # The workshop is locked as long as skopeo works in it, whatever becomes of us.
@@ -63,16 +80,13 @@ def copy(
     with process:
         try:
             assert process.stdout is not None
-            assert process.stderr is not None
             for line in process.stdout:
                 if say is not None:
                     say(line.rstrip("\n"))
-            complaint = process.stderr.read()
         except BaseException:
             process.kill()
             raise
-    if process.returncode:
-        raise NsbuildError(_reason(complaint))
+    return process.returncode
 
 
 def _die_with_us() -> None:

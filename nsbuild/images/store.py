@@ -4,6 +4,9 @@ Everything that is read is compared with its digest. Everything that is written 
 workshop (`place.py`) and published under the exclusive lock: first the blobs and trees, then the
 index that makes them count. What no image of the index has is removed by whoever changes something
 next.
+
+Whoever only finds an image, as every start of a container does, loads nothing that reads archives:
+those modules cost milliseconds, and are imported where they are needed.
 """
 
 from __future__ import annotations
@@ -15,13 +18,9 @@ from typing import Any, BinaryIO
 
 from nsbuild.errors import NsbuildError, warn
 from nsbuild.images import documents, index, reference
-from nsbuild.images.asroot import as_root
 from nsbuild.images.documents import OCI_CONFIG, OCI_MANIFEST, Image, Layer
-from nsbuild.images.layertar import write_layer
 from nsbuild.images.lookup import choose
 from nsbuild.images.place import Place, Workshop, replace, sync_directory
-from nsbuild.images.streams import CHUNK, Hashed, LayerStream
-from nsbuild.images.trees import unpack_layer
 
 VARIABLE = "NSBUILD_STORE"
 ROOTS = "/var/lib/nsbuild"
@@ -130,8 +129,10 @@ class Store:
         """The manifest as it came."""
         return self._document(image.digest)
 
-    def verify(self, image: Image) -> list[str]:
+    def damage(self, image: Image) -> list[str]:
         """What is wrong with the bytes of an image, a line for each blob."""
+        from nsbuild.images.streams import Hashed
+
         wrong = []
         with self.place.locked(exclusive=False):
             for digest in _blobs(image):
@@ -147,9 +148,11 @@ class Store:
 
     def unpacked(self, image: Image) -> tuple[str, ...]:
         """The directories of its layers, the lowest first; unpacks those that are missing."""
-        for layer in image.layers:
-            if not os.path.isdir(self.tree(layer)):
-                self._unpack(layer)
+        if not all(map(os.path.isdir, self.trees(image))):
+            with self.place.workshop() as shop:
+                made = self._unpack(shop, image.layers, {})
+                with self._publishing({}, made):
+                    pass
         return tuple(self.trees(image))
 
     def trees(self, image: Image) -> list[str]:
@@ -160,13 +163,6 @@ class Store:
         """The directory of a layer, made or not."""
         return self.place.at("layers", layer.diff_id.removeprefix("sha256:"), "tree")
 
-    def _unpack(self, layer: Layer) -> None:
-        with self.place.workshop() as shop:
-            made = shop.at("layer")
-            self.say(f"Unpacking layer {layer.digest}")
-            unpack_layer(self.blob(layer.digest), layer, made, self.advance)
-            self._publish({}, {layer.diff_id: made}, None)
-
     # Writing
 
     def add_layer(self, tree: str, *, upper: bool) -> Layer:
@@ -175,6 +171,9 @@ class Store:
         With `upper` the tree is an overlayfs upper directory.
         """
         path = self._own_workshop().at(f"layer-{len(os.listdir(self._own_workshop().path))}")
+
+        from nsbuild.images.asroot import as_root
+        from nsbuild.images.layertar import write_layer
 
         def work() -> list[Any]:
             with open(path, "xb") as file:
@@ -187,6 +186,8 @@ class Store:
 
     def add_archive(self, path: str) -> Layer:
         """A layer of the archive in the file `path`, packed or not; as `add_layer`."""
+        from nsbuild.images.streams import CHUNK, LayerStream
+
         made = self._own_workshop().at("archive")
         try:
             with open(path, "rb") as file, open(made, "wb") as out:
@@ -242,12 +243,13 @@ class Store:
         )
         with self.place.workshop() as shop:
             made = self._added(layers)
-            trees = self._unpack_into(shop, layers, made) if unpack else {}
+            trees = self._unpack(shop, layers, made) if unpack else {}
             for name, data in ((config_digest, config_text), (digest, text)):
                 made[name] = shop.at(name)
                 with open(made[name], "xb") as file:
                     file.write(data)
-            return self._kept(self._publish(made, trees, image))
+            with self._publishing(made, trees):
+                return self._enter(image)
 
     def _added(self, layers: Iterable[Layer]) -> dict[str, str]:
         """Digest to path of those that have been added and not committed yet."""
@@ -258,13 +260,15 @@ class Store:
         }
         return {digest: path for digest, path in paths.items() if os.path.exists(path)}
 
-    def _unpack_into(
+    def _unpack(
         self, shop: Workshop, layers: Iterable[Layer], blobs: dict[str, str]
     ) -> dict[str, str]:
         """Unpack those of `layers` that are not yet, from `blobs`; digest of the archive to path.
 
         Those that need not be are compared with their digests.
         """
+        from nsbuild.images.trees import unpack_layer
+
         trees: dict[str, str] = {}
         for layer in layers:
             if os.path.isdir(self.tree(layer)) or layer.diff_id in trees:
@@ -283,13 +287,9 @@ class Store:
 
         Its digests are compared here. Raises NsbuildError; the store is then as it was.
         """
-        trees = self._unpack_into(shop, image.layers, blobs)
-        return self._kept(self._publish(blobs, trees, image))
-
-    @staticmethod
-    def _kept(image: Image | None) -> Image:
-        assert image is not None
-        return image
+        trees = self._unpack(shop, image.layers, blobs)
+        with self._publishing(blobs, trees):
+            return self._enter(image)
 
     def tag(self, image: Image, names: Iterable[str]) -> None:
         """Give an image more full names; they are taken from whatever had them."""
@@ -339,14 +339,9 @@ class Store:
             self._drop_unused()
         self.place.sweep()
 
-    def _publish(
-        self, blobs: dict[str, str], trees: dict[str, str], image: Image | None
-    ) -> Image | None:
-        """Move what was made to its place; then the index has `image`, which is returned.
-
-        An image that is there with the same config keeps its manifest, and gets the names.
-        """
-        kept = None
+    @contextlib.contextmanager
+    def _publishing(self, blobs: dict[str, str], trees: dict[str, str]) -> Iterator[None]:
+        """Move what was made to its place; in the block, the index can be changed to need it."""
         self.place.sync()
         with self.place.locked(exclusive=True):
             for digest, path in blobs.items():
@@ -358,11 +353,9 @@ class Store:
                     os.rename(path, there)
             for name in ("blobs/sha256", "layers"):
                 sync_directory(self.place.at(name))
-            if image is not None:
-                kept = self._enter(image)
+            yield
             self._drop_unused()
         self.place.sweep()
-        return kept
 
     def _is_there(self, digest: str, path: str) -> bool:
         """Whether the store has the blob; a small one that is damaged does not count."""
@@ -376,6 +369,10 @@ class Store:
             return size > documents.LARGEST or documents.digest_of(file.read()) == digest
 
     def _enter(self, image: Image) -> Image:
+        """Have `image` in the index; as it is then.
+
+        One that is there with the same config keeps its manifest, and gets the names.
+        """
         gone = [digest for digest in _blobs(image) if not os.path.exists(self.blob(digest))]
         if gone:
             raise NsbuildError(
@@ -444,6 +441,8 @@ def _silent(line: str) -> None:
 
 def _check(path: str, digest: str) -> None:
     """Compare the file `path` with its digest."""
+    from nsbuild.images.streams import Hashed
+
     with open(path, "rb") as file:
         real = Hashed(file).finish()
     if real != digest:

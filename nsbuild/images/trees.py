@@ -28,9 +28,9 @@ def unpack_layer(
 
     notes = Notes(*as_root(work))
     if notes.devices:
-        warn(f"{notes.devices} devices of {_name(layer)} are left out: only root makes them")
+        warn(f"left out of {_name(layer)}, as only root makes them: {notes.devices} device(s)")
     if notes.attributes:
-        warn(f"{notes.attributes} attributes of files in {_name(layer)} are left out")
+        warn(f"left out of {_name(layer)}, as not possible here: {notes.attributes} attribute(s)")
 
 
 def _name(layer: Layer) -> str:

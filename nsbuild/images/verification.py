@@ -18,7 +18,7 @@ from nsbuild.images.trees import unpack_layer
 
 def verify(store: Store, image: Image) -> list[str]:
     """What is wrong with an image, a line for each blob and each tree."""
-    wrong = store.verify(image)
+    wrong = store.damage(image)
     if wrong:
         # What is unpacked from it would be compared with damage.
         return wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -259,7 +260,7 @@ def test_a_device_is_made_by_root_or_left_out(
     if (tree / "null").exists():
         assert (tree / "null").lstat().st_rdev == os.makedev(1, 3)
     else:
-        assert "1 devices of layer" in capsys.readouterr().err
+        assert ": 1 device(s)" in capsys.readouterr().err
 
 
 def test_nothing_is_read_twice() -> None:
@@ -268,3 +269,16 @@ def test_nothing_is_read_twice() -> None:
         stream.read(1024)
         with pytest.raises(NsbuildError, match="leads back"):
             stream.seek(0)
+
+
+def test_owners_that_have_no_number_here_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for an ordinary user without ranges in subuid(5)."""
+
+    def refuse(*arguments: object, **more: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    with pytest.raises(NsbuildError, match=r"owner 42:43 may have no number here.*subuid"):
+        try_out(tmp_path, archive(Entry(b"x", FILE, 0o644, uid=42, gid=43)))

@@ -392,3 +392,12 @@ def test_verbs_import_nothing_slow(modules: str, more: tuple[str, ...]) -> None:
     assert "nsbuild.container.front" in cost
     slow = SLOW_IMPORTS | set(more)
     complain([f"{modules} import {name} ({cost[name]} us)" for name in cost if name in slow])
+
+
+def test_finding_an_image_loads_little() -> None:
+    """Every start of a container does it; what reads archives is for those who unpack."""
+    script = "import sys, nsbuild.images.store; print(*sys.modules)"
+    loaded = set(run_python("-c", script).split())
+    assert "nsbuild.images.store" in loaded
+    heavy = {"tarfile", "lzma", "bz2", "subprocess", "secrets", "nsbuild.images.unpack"}
+    complain([f"nsbuild.images.store imports {name}" for name in heavy & loaded])

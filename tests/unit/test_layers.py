@@ -31,6 +31,7 @@ PATHS = st.lists(
 NUMBERS = st.one_of(st.integers(0, 0o7777777), st.integers(0, (1 << 32) - 2))
 
 
+@settings(deadline=None)
 @given(
     PATHS,
     st.sampled_from([tarheader.FILE, tarheader.SYMLINK, tarheader.LINK, tarheader.FIFO]),
