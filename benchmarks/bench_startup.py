@@ -19,21 +19,37 @@ from benchmarks.common import (
     title,
 )
 
+IMAGE = "localhost/nsbuild-bench"
+
+
+def tarball() -> Path:
+    """The root file system of the image that is run: one file."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        raise CannotMeasure("busybox is not installed")
+    path = CACHE / "image.tar"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as image:
+        image.add(busybox, "bin/true")
+    return path
+
+
+def run_command() -> list[str | Path]:
+    """`nsbuild run` of that image in a store of our own."""
+    nsbuild: list[str | Path] = ["env", f"NSBUILD_STORE={CACHE / 'store'}", NSBUILD]
+    output([*nsbuild, "import", "-q", tarball(), IMAGE])
+    return [*nsbuild, "run", "--rm", IMAGE, "/bin/true"]
+
 
 def podman_command() -> list[str | Path]:
     """`podman run` of a one-file image in a storage of our own; CannotMeasure without podman."""
     store = CACHE / "podman"
-    busybox = shutil.which("busybox")
-    if busybox is None:
-        raise CannotMeasure("busybox is not installed")
     podman: list[str | Path] = ["podman", "--root", store / "root", "--runroot", store / "run"]
     podman += ["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--events-backend=none"]
     if shutil.which("runc"):
         podman.append("--runtime=runc")
     store.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(store / "image.tar", "w") as image:
-        image.add(busybox, "bin/true")
-    output([*podman, "import", store / "image.tar", "localhost/nsbuild-bench"])
+    output([*podman, "import", tarball(), IMAGE])
     # podman asks for the largest limits there are, which takes CAP_SYS_RESOURCE.
     files = min(1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     limits = [f"--ulimit=nofile={files}:{files}", "--ulimit=nproc=1000:1000"]
@@ -43,7 +59,7 @@ def podman_command() -> list[str | Path]:
         "--rm",
         "--network=none",
         *limits,
-        "localhost/nsbuild-bench",
+        IMAGE,
         "/bin/true",
     ]
 
@@ -57,6 +73,7 @@ def main(quick: bool) -> None:
         "bwrap --unshare-all": [*bwrap.split()],
         "nsbuild exec": [NSBUILD, "exec", "/", "/bin/true"],
         "nsbuild exec --sched=other": [NSBUILD, "exec", "--sched=other", "/", "/bin/true"],
+        "nsbuild run --rm IMAGE": run_command(),
     }
     title("start-up of /bin/true")
     try:

@@ -7,6 +7,7 @@ verb's summary is written here rather than asked from its module.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -16,10 +17,39 @@ from nsbuild.errors import EXIT_OURS, NsbuildError, exit_status, report
 
 VERBS = {
     "exec": ("nsbuild.cli.exec", "run a command deterministically in a root directory"),
+    "run": ("nsbuild.cli.run", "the same in a new container from an image"),
+    "create": ("nsbuild.cli.create", "make a container from an image"),
+    "start": ("nsbuild.cli.start", "start containers"),
+    "attach": ("nsbuild.cli.attach", "see and feed a container that runs"),
+    "stop": ("nsbuild.cli.stop", "stop containers"),
+    "kill": ("nsbuild.cli.kill", "signal containers"),
+    "wait": ("nsbuild.cli.wait", "wait for containers to end"),
+    "rm": ("nsbuild.cli.rm", "remove containers"),
+    "ps": ("nsbuild.cli.ps", "list containers"),
+    "logs": ("nsbuild.cli.logs", "show what containers have written"),
+    "top": ("nsbuild.cli.top", "list the processes of a container"),
+    "cp": ("nsbuild.cli.cp", "copy files into or out of a container"),
+    "diff": ("nsbuild.cli.diff", "list what a container has changed"),
+    "export": ("nsbuild.cli.export", "write a container's files as a tar archive"),
+    "commit": ("nsbuild.cli.commit", "make an image of a container"),
+    "container": ("nsbuild.cli.container", "the same verbs, and prune"),
     "chroot": ("nsbuild.cli.chroot", "the same, in the place of chroot(1)"),
     "nspawn": ("nsbuild.cli.nspawn", "the same, in the place of systemd-nspawn(1)"),
     "install-chroot": ("nsbuild.cli.install", "be the machine's chroot, or that of a root"),
     "uninstall-chroot": ("nsbuild.cli.uninstall", "be it no longer"),
+    "build": ("nsbuild.cli.build", "make an image as a Containerfile says"),
+    "images": ("nsbuild.cli.images", "list the images of the store"),
+    "pull": ("nsbuild.cli.pull", "bring images from registries into the store"),
+    "push": ("nsbuild.cli.push", "bring an image to a registry"),
+    "load": ("nsbuild.cli.load", "take images out of an archive into the store"),
+    "save": ("nsbuild.cli.save", "write images to an archive"),
+    "import": ("nsbuild.cli.importing", "make an image of a root file system's tarball"),
+    "tag": ("nsbuild.cli.tag", "give names to an image"),
+    "untag": ("nsbuild.cli.untag", "take names from an image"),
+    "rmi": ("nsbuild.cli.rmi", "remove images from the store"),
+    "history": ("nsbuild.cli.history", "show how an image was made"),
+    "inspect": ("nsbuild.cli.inspect", "show all that is known of a container or an image"),
+    "image": ("nsbuild.cli.image", "these, and more verbs about images"),
     "epoch": ("nsbuild.cli.epoch", "print when the clock of a root directory has to begin"),
 }
 """Verb -> (module with `main(arguments) -> exit code`, summary)."""
@@ -42,6 +72,9 @@ def main(verb: str = "") -> NoReturn:
     if arguments[:1] == ["chroot"] and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         # No exception: its caller is to see that the signal has ended it.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What comes from outside may be no text, and be shown all the same.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = run(arguments)
     except NsbuildError as error:

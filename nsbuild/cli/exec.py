@@ -7,7 +7,8 @@ import os
 
 from nsbuild.cli import values
 from nsbuild.cli.parser import Parser
-from nsbuild.cli.rules import CLOCKS, POLICIES, Options
+from nsbuild.cli.rules import Options
+from nsbuild.cli.sameness import add_determinism
 from nsbuild.cli.settings import DEFAULTS, Settings, debug_wanted
 from nsbuild.container import cpumodel
 from nsbuild.container.environment import base_environment, compose
@@ -36,32 +37,11 @@ def make_parser() -> Parser:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    _add_determinism(parser)
+    add_determinism(parser)
     _add_container(parser)
-    parser.add_argument("target", metavar="TARGET", help="a root directory, or / for the host's")
+    parser.add_argument("target", metavar="TARGET", help="a root directory, /, or a container")
     parser.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER)
     return parser
-
-
-def _add_determinism(parser: Parser) -> None:
-    group = parser.add_argument_group("what the command sees")
-    add = group.add_argument
-    add("--epoch", metavar="TIME", help="first time read: seconds since 1970 or ISO 8601")
-    add("--step", metavar="SPAN", help="what each read of the wall clock adds (1)")
-    add("--monotonic-step", metavar="SPAN", help="the same for monotonic time (1ms)")
-    add("--seed", metavar="N", help="what all random streams follow from (0)")
-    add("--clock", choices=CLOCKS, help="one clock a process, or one (causal)")
-    add("--state", metavar="DIR", help="go on where the last call with DIR has stopped")
-    add("--cpu", metavar="N|auto", help="the CPU to run on (auto)")
-    add("--cpu-model", choices=cpumodel.MODELS, help="what is known of that CPU (host)")
-    add("--sched", choices=POLICIES, help="scheduling policy (auto)")
-    add("--spin-bound", metavar="SPAN", help="CPU time a spinning thread may keep (5)")
-    add("--profile", metavar="NAME|FILE", help="seccomp profile")
-    add("--hostname", help=f"({DEFAULTS['hostname']})")
-    add("--domainname", help=f"({DEFAULTS['domainname']})")
-    add("--machine-id", help="32 hexadecimal digits")
-    add("--uname-release", help=f"({DEFAULTS['uname-release']})")
-    add("--uname-version", help=f"({DEFAULTS['uname-version']})")
 
 
 def _add_container(parser: Parser) -> None:
@@ -77,6 +57,9 @@ def _add_container(parser: Parser) -> None:
     add("--read-only", action="store_true", help="make the root read-only")
     add("-i", "--interactive", action="store_true", help="pass stdin on; without it, it is empty")
     add("-t", "--tty", action="store_true", help="give the command a terminal of its own")
+    add("-d", "--detach", action="store_true", help="in a container: leave it to itself")
+    add("--env-file", metavar="FILE", action="append", default=[], help="a file of variables")
+    add("--privileged", action="store_true", help="in a container: with all capabilities")
     add("--debug", action="store_true", help="show each step on stderr")
     add("--trace", metavar="FILE", help="write one line for each answer to FILE")
 
@@ -86,6 +69,13 @@ def main(arguments: list[str]) -> int:
     options = make_parser().parse_args(arguments)
     if not options.command:
         raise NsbuildError("no command given", "see nsbuild exec --help")
+    if "/" not in options.target and not os.path.isdir(options.target):
+        from nsbuild.cli import enter
+
+        return enter.main(options)
+    if options.detach or options.privileged:
+        name = "--detach" if options.detach else "--privileged"
+        raise NsbuildError(f"{name} is for a container that runs, not for a directory")
     return run_container(container_spec(options))
 
 
@@ -123,7 +113,8 @@ def _root(options: argparse.Namespace, target: str, cwd: str, chosen: Options) -
 
 
 def _command(options: argparse.Namespace, cwd: str, chosen: Options) -> CommandSpec:
-    asked = dict(filter(None, map(values.variable, options.env)))
+    texts = [line for path in options.env_file for line in values.env_file(path)]
+    asked = dict(filter(None, map(values.variable, [*texts, *options.env])))
     term = os.environ.get("TERM", "xterm") if options.tty else None
     host = dict(os.environ) if options.env_host else None
     base = {**base_environment(chosen.epoch, term), **cpumodel.variables(chosen.cpu_model)}

@@ -16,10 +16,13 @@ POLICIES = ("fifo", "other", "auto")
 class Options:
     """The values of the options, each checked when it is asked for; raises NsbuildError."""
 
-    def __init__(self, settings: Settings, target: str) -> None:
+    def __init__(self, settings: Settings, target: str, label: str | None = None) -> None:
+        """`label` is the epoch that the image of `target` asks for, where nobody else does."""
         self._settings = settings
         self.state = values.open_state(settings["state"].value)
         value, origin = settings["epoch"]
+        if value is None and label is not None:
+            value, origin = label, "the image's label"
         self.epoch = values.choose_epoch(origin, value, target, self.state)
         self.identity = self._identity()
         self.cpu_model = values.choice(*self._of("cpu-model"), cpumodel.MODELS)

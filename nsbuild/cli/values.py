@@ -196,3 +196,13 @@ def variable(text: str) -> tuple[str, str] | None:
     if equals:
         return name, value
     return (name, os.environ[name]) if name in os.environ else None
+
+
+def env_file(path: str) -> list[str]:
+    """The lines of an --env-file: NAME=VALUE, or NAME for the caller's own."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            lines = [line.strip("\n").lstrip() for line in file]
+    except OSError as error:
+        raise NsbuildError.from_os(f"cannot read the --env-file {path}", error) from error
+    return [line for line in lines if line and not line.startswith("#")]

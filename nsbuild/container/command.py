@@ -19,12 +19,19 @@ import prctl
 
 from nsbuild.container.contract import Contract
 from nsbuild.container.cpu import become_guest
-from nsbuild.container.handover import STAGE_EXEC, STAGE_IDS, STAGE_WORKDIR, Handover
+from nsbuild.container.handover import (
+    STAGE_EXEC,
+    STAGE_IDS,
+    STAGE_LIMITS,
+    STAGE_WORKDIR,
+    Handover,
+)
 from nsbuild.container.spec import CommandSpec
 from nsbuild.container.terminal import adopt_terminal
 from nsbuild.container.users import User
 from nsbuild.container.userspec import Found
 from nsbuild.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_OURS, NsbuildError
+from nsbuild.kernel.capabilities import keep_bounding
 from nsbuild.kernel.namespaces import ADDR_NO_RANDOMIZE, STICKY_TIMEOUTS, personality
 from nsbuild.kernel.process import Image, close_on_exec_from
 from nsbuild.kernel.seccomp import Program
@@ -77,6 +84,7 @@ def run_command(
         resource.setrlimit(number, limit)
     if contract is None:
         _set_soft_limits()
+    _take_limits(spec, handover)
     # What select and ppoll write back is how much real time was left.
     persona = contract.caller.persona if contract else 0
     personality(persona | ADDR_NO_RANDOMIZE | STICKY_TIMEOUTS)
@@ -139,6 +147,22 @@ def _set_soft_limits() -> None:
         _, hard = resource.getrlimit(number)
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(number, (soft, hard))
+
+
+def _take_limits(spec: CommandSpec, handover: Handover) -> None:
+    """The limits that were asked for; and a bounding set, from which an exec makes the others."""
+    for number, soft, hard in spec.limits:
+        try:
+            resource.setrlimit(number, (soft, hard))
+        except ValueError:
+            # What Python makes of EPERM.
+            handover.exec_failed(STAGE_LIMITS, errno.EPERM)
+            os._exit(EXIT_OURS)
+    if spec.bounding is None:
+        return
+    # An exec adds what is inheritable to what root gets from the bounding set.
+    prctl.cap_inheritable.limit()
+    keep_bounding(spec.bounding)
 
 
 def _standard_files(spec: CommandSpec, slave: int | None) -> None:

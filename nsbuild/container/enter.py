@@ -51,7 +51,8 @@ def _user_namespace(requests: socket.socket, events: socket.socket) -> None:
         raise NsbuildError.from_os(
             "cannot create a user namespace",
             error,
-            "see user.max_user_namespaces, kernel.unprivileged_userns_clone and, on Ubuntu, "
+            "the kernel makes none in a chroot; see user.max_user_namespaces, "
+            "kernel.unprivileged_userns_clone and, on Ubuntu, "
             "kernel.apparmor_restrict_unprivileged_userns in sysctl",
         ) from error
     send_event(events, EVENT_MAPS)

@@ -99,9 +99,15 @@ def releases(tree: Tree, directory: str) -> Iterator[Dated]:
     """The dates of apt's Release files in `directory`."""
     for name in tree.names(directory):
         if name.endswith("Release"):
-            found = re.search(_RELEASE_DATE, tree.read(f"{directory}/{name}"))
-            if found is not None:
-                yield Dated(_seconds(found), f"{directory}/{name}", "Release file")
+            date = release_date(tree.read(f"{directory}/{name}"))
+            if date is not None:
+                yield Dated(date, f"{directory}/{name}", "Release file")
+
+
+def release_date(text: bytes) -> int | None:
+    """The date in a Release file, in seconds since 1970."""
+    found = re.search(_RELEASE_DATE, text)
+    return None if found is None else _seconds(found)
 
 
 def keys(tree: Tree, directory: str) -> Iterator[Dated]:

@@ -7,10 +7,12 @@ supervisor is killed, so even then it waits for the end, and the caller gets 125
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import socket
+from typing import TYPE_CHECKING
 
 import prctl
 
@@ -29,12 +31,16 @@ from nsbuild.container.terminal import (
     foreground_group,
     give_terminal,
 )
-from nsbuild.container.userns import plan_id_maps
 from nsbuild.errors import EXIT_OURS, NsbuildError, exit_status, report, warn
+from nsbuild.kernel.idmaps import plan_id_maps
 from nsbuild.kernel.seccomp import Program
+from nsbuild.kernel.signalfd import pending, signalfd
 from nsbuild.seccomp import compiled
 from nsbuild.supervisor.initpriority import InitPriority
 from nsbuild.supervisor.trace import Trace
+
+if TYPE_CHECKING:
+    from nsbuild.container.session import Session
 
 SI_KERNEL = 0x80
 """si_code of a signal that the kernel sent: from the terminal, to the whole foreground group."""
@@ -51,8 +57,11 @@ FORWARDED = frozenset(
 )
 
 
-def run_container(spec: ContainerSpec) -> int:
-    """Run a container to its end; returns the exit code. Raises NsbuildError before it starts."""
+def run_container(spec: ContainerSpec, session: Session | None = None) -> int:
+    """Run a container to its end; returns the exit code. Raises NsbuildError before it starts.
+
+    With a `session` it is a recorded one, which others may speak to.
+    """
     _have_standard_files()
     refuse_nesting()
     claim = CpuClaim(spec.scheduling.cpu)
@@ -70,13 +79,15 @@ def run_container(spec: ContainerSpec) -> int:
     if spec.state is not None:
         spec.state.claim()
     trace = Trace(spec.trace)
-    shared = InitPriority(), Handover()
-    prepared = Prepared(spec, plan, maps, program, trace, claim.cpu, _inheritance(), *shared)
+    shared = InitPriority(), session.handover if session else Handover()
+    started = session.started if session else -1
+    common = program, trace, claim.cpu, _inheritance()
+    prepared = Prepared(spec, plan, maps, *common, *shared, started)
     left_over = [] if spec.root.in_place else created_mountpoints(spec.root)
     if spec.state is not None and spec.state.made:
         left_over.append(spec.state.path)
     try:
-        return Front(prepared).run()
+        return Front(prepared, session).run()
     finally:
         for path in reversed(left_over):
             _remove_empty(path)
@@ -129,11 +140,19 @@ def _die_by(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
+def _receive_master(terminal: socket.socket) -> int:
+    """The master of the command's terminal, -1 where there will be none."""
+    _, fds, _, _ = socket.recv_fds(terminal, 1, 1)
+    terminal.close()
+    return int(fds[0]) if fds else -1
+
+
 class Front:
     """The supervisor's parent for the time of one container."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, session: Session | None = None) -> None:
         self._prepared = prepared
+        self._session = session
         self._tty = prepared.spec.command.tty
         self._contract = prepared.spec.command.contract
         self._supervisor = 0
@@ -144,16 +163,25 @@ class Front:
         """Fork the supervisor, serve the caller, wait for the end."""
         prctl.set_child_subreaper(1)
         terminal, terminal_inner = socket.socketpair() if self._tty else (None, None)
+        session = self._session
+        if session is not None:
+            session.open(self._prepared.spec.command)
         signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD, signal.SIGWINCH})
         self._supervisor = os.fork()
         if self._supervisor == 0:
             self._link.close()
             if terminal is not None:
                 terminal.close()
+            if session is not None:
+                session.inside()
             supervise(self._prepared, self._inner, terminal_inner)
         self._inner.close()
-        if terminal is not None and terminal_inner is not None:
+        if terminal_inner is not None:
             terminal_inner.close()
+        if session is not None:
+            session.outside()
+            self._attend(session, terminal)
+        elif terminal is not None:
             self._relay(terminal)
         group = foreground_group() if self._contract else None
         while not self._reap():
@@ -162,7 +190,35 @@ class Front:
             # A shell with job control hands the terminal back to a group that it cannot name, since
             # its caller's has no number in its PID namespace.
             give_terminal(group)
-        return self._exit_code()
+        code = self._exit_code()
+        if session is not None:
+            session.finish(code)
+        return code
+
+    def _attend(self, session: Session, terminal: socket.socket | None) -> None:
+        """Serve a recorded container until the supervisor has ended."""
+        master = -1 if terminal is None else _receive_master(terminal)
+        if master >= 0 and not session.detached and os.isatty(0):
+            copy_size(0, master)
+        fd = signalfd({*FORWARDED, signal.SIGCHLD, signal.SIGWINCH})
+
+        def on_signals() -> bool:
+            over = False
+            for number, code in pending(fd):
+                if number == signal.SIGWINCH and master >= 0 and os.isatty(0):
+                    copy_size(0, master)
+                elif number == signal.SIGCHLD:
+                    over = self._reap()
+                elif number in FORWARDED and not self._has_reached_command(code):
+                    self._forward(number)
+            return over
+
+        session.attend(master, fd, on_signals, self._forward, self._pass_on)
+
+    def _pass_on(self, client: socket.socket) -> None:
+        """Let the supervisor speak to a client of ours: signal 0 with its socket."""
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._link, [b"\0"], [client.fileno()])
 
     def _forward_next(self) -> None:
         info = signal.sigwaitinfo({*FORWARDED, signal.SIGCHLD})
@@ -197,11 +253,9 @@ class Front:
 
     def _relay(self, terminal: socket.socket) -> None:
         """Drive the container's terminal until the supervisor has ended."""
-        _, fds, _, _ = socket.recv_fds(terminal, 1, 1)
-        terminal.close()
-        if not fds:
+        master = _receive_master(terminal)
+        if master < 0:
             return
-        master = fds[0]
         interactive = self._prepared.spec.command.interactive
         wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         passed_on = {*FORWARDED, signal.SIGCHLD, signal.SIGWINCH}

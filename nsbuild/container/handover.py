@@ -9,6 +9,7 @@ front process what the exit code alone does not say.
 
 from __future__ import annotations
 
+import os
 import select
 import time
 
@@ -24,18 +25,27 @@ STAGE_IDS = 3
 STAGE_GROUPS = 4
 STAGE_GID = 5
 STAGE_UID = 6
+STAGE_LIMITS = 7
 
 
 class Handover:
-    """Shared by the front, the supervisor and its descendants; all fields start as 0."""
+    """Shared by the front, the supervisor and its descendants; all fields start as 0.
 
-    def __init__(self) -> None:
-        self._words = SharedWords().words
+    `fd` is a memfd for those who are no descendants (see nsbuild.supervisor.entrants).
+    """
+
+    def __init__(self, fd: int = -1) -> None:
+        self._words = SharedWords(fd).words
+        self._is_entrants = fd >= 0
 
     def offer(self, fd: int) -> None:
         """Called under the filter: offer `fd` and return when it has been taken."""
         words = self._words
         words[_LISTENER] = fd + 1
+        if self._is_entrants:
+            # The supervisor has more to do than to look here, and may have to wait for somebody
+            # whom a spin would keep from the CPU: a call that waits for its answer does not.
+            os.stat("/")
         while not words[_TAKEN]:
             pass
 
@@ -55,7 +65,12 @@ class Handover:
             if words[_ERRNO] or ended.poll(0):
                 return None
             time.sleep(LOOK_SECONDS)
-        return words[_LISTENER] - 1
+        return self.offered
+
+    @property
+    def offered(self) -> int:
+        """The descriptor that is offered, -1 before that."""
+        return self._words[_LISTENER] - 1
 
     def taken(self) -> None:
         """Let the offering process go on."""

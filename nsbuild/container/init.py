@@ -16,7 +16,8 @@ import socket
 from typing import NamedTuple, NoReturn
 
 from nsbuild.container.command import Inheritance, run_command
-from nsbuild.container.handover import Handover
+from nsbuild.container.entry import read_entry
+from nsbuild.container.handover import STAGE_EXEC, Handover
 from nsbuild.container.join import JOINED
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import CommandSpec, RootSpec
@@ -24,7 +25,7 @@ from nsbuild.container.terminal import copy_size
 from nsbuild.container.users import User, find_user
 from nsbuild.container.userspec import Found
 from nsbuild.determinism.names import FIRST_PID, PID_LIMIT, next_free
-from nsbuild.errors import NsbuildError
+from nsbuild.errors import EXIT_OURS, NsbuildError
 from nsbuild.kernel.fuse import mount_fuse_file
 from nsbuild.kernel.namespaces import link_up, setdomainname
 from nsbuild.kernel.process import overwrite_arguments, read_small
@@ -33,16 +34,20 @@ from nsbuild.kernel.tty import open_pty
 from nsbuild.supervisor import hotcalls
 from nsbuild.supervisor.initlink import (
     BORN,
+    ENTER,
     EVENT_EXIT,
     EVENT_INIT,
+    EVENT_LEFT,
     EVENT_READY,
     EXISTS,
+    LIMIT,
     NO,
     OPEN_AUXV,
     OPEN_MEM,
     REQUEST,
     RESERVE,
     SIGNAL,
+    SIGNAL_TO,
     UTS_NAMES,
     YES,
     encode_error,
@@ -87,6 +92,8 @@ class Setup(NamedTuple):
     handover: Handover
     priority: InitPriority
     own_users: bool
+    started: int = -1
+    """A descriptor that the command alone is to have until it is executed; -1 for none."""
 
 
 def run_init(setup: Setup) -> NoReturn:
@@ -108,8 +115,9 @@ def run_init(setup: Setup) -> NoReturn:
                 setup.handover,
                 slave,
             )
-        if slave is not None:
-            os.close(slave)
+        for fd in (slave, setup.started):
+            if fd is not None and fd >= 0:
+                os.close(fd)
         status = Init(setup, command).run()
         send_event(setup.events, EVENT_EXIT + str(status).encode())
     except NsbuildError as error:
@@ -142,10 +150,7 @@ def _build(setup: Setup) -> tuple[User | Found, int | None]:
     user = contract.find_ids() if contract else find_user(setup.command.user)
     slave = None
     if setup.terminal is not None:
-        master, slave = open_pty("/dev/pts/ptmx")
-        os.fchown(slave, user.uid or 0, -1)
-        if os.isatty(0):
-            copy_size(0, slave)
+        master, slave = _open_terminal(user, 0)
         socket.send_fds(setup.terminal, [b"T"], [master])
         os.close(master)
     # Handed over now: whoever is not dumpable, as we are about to be, keeps them to itself.
@@ -158,6 +163,15 @@ def _build(setup: Setup) -> tuple[User | Found, int | None]:
     for fd in (*namespaces, *setup.fuse.values()):
         os.close(fd)
     return user, slave
+
+
+def _open_terminal(user: User | Found, like: int) -> tuple[int, int]:
+    """Master and slave of a terminal of the container's, as large as `like` if that is one."""
+    master, slave = open_pty("/dev/pts/ptmx")
+    os.fchown(slave, user.uid or 0, -1)
+    if os.isatty(like):
+        copy_size(like, slave)
+    return master, slave
 
 
 def _serve_devices(setup: Setup) -> list[str]:
@@ -199,6 +213,8 @@ class Init:
     """The life of init once the command runs."""
 
     def __init__(self, setup: Setup, command: int) -> None:
+        self._setup = setup
+        self._entrants: set[int] = set()
         self._requests = setup.requests
         self._priority = setup.priority
         self._last_pid_fd = setup.plan.ns_last_pid_fd
@@ -249,6 +265,9 @@ class Init:
                     return
                 if pid == self._command:
                     self._status = status
+                elif pid in self._entrants:
+                    self._entrants.remove(pid)
+                    send_event(self._setup.events, EVENT_LEFT + b"%d %d" % (pid, status))
         except ChildProcessError:
             return
         finally:
@@ -260,6 +279,8 @@ class Init:
         what, value = REQUEST.unpack(message)
         if what in (OPEN_MEM, OPEN_AUXV):
             self._open(f"{value}/{'mem' if what == OPEN_MEM else 'auxv'}", what)
+        elif what == ENTER:
+            self._let_in(value)
         else:
             self._requests.send(self._answer(what, value))
 
@@ -285,12 +306,58 @@ class Init:
         if what == UTS_NAMES:
             return self._sysctl("hostname") + b"\0" + self._sysctl("domainname")
         if what == SIGNAL:
-            try:
-                os.kill(self._command, value)
-            except ProcessLookupError:
-                return NO
-            return YES
+            return self._signal(self._command, value)
+        if what == SIGNAL_TO:
+            pid = value >> 7
+            return self._signal(pid, value & 127) if pid in self._entrants else NO
         raise OSError(errno.EPROTO, f"request {what!r}")
+
+    def _signal(self, pid: int, number: int) -> bytes:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return NO
+        return YES
+
+    def _let_in(self, wish: int) -> None:
+        """Fork the command that is described in what comes next, with the number `wish`."""
+        _, fds, _, _ = socket.recv_fds(self._requests, LIMIT, 8)
+        entry, shared, *standard = fds
+        masters: list[int] = []
+        try:
+            if self._setup.fifo and os.sched_getscheduler(0) != os.SCHED_FIFO:
+                # We have reaped, and could not be raised meanwhile. A child has our policy, and
+                # nobody in a user namespace may take SCHED_FIFO who has it not (sched(7)).
+                reply = NO
+            else:
+                reply = str(self._fork_entrant(wish, entry, shared, standard, masters)).encode()
+        except NsbuildError as error:
+            reply = encode_error(error)
+        except OSError as error:
+            reply = encode_error(NsbuildError.from_os("cannot start the command", error))
+        socket.send_fds(self._requests, [reply], masters)
+        for fd in (*fds, *masters):
+            os.close(fd)
+
+    def _fork_entrant(
+        self, wish: int, entry: int, shared: int, standard: list[int], masters: list[int]
+    ) -> int:
+        setup = self._setup
+        command = read_entry(entry)
+        user = find_user(command.user)
+        slave = None
+        if command.tty:
+            master, slave = _open_terminal(user, standard[0])
+            masters.append(master)
+        if not self._reserve(wish):
+            raise NsbuildError("no process number is free in the container")
+        pid = os.fork()
+        if pid == 0:
+            _be_entrant(setup, command, user, Handover(shared), slave, standard)
+        if slave is not None:
+            os.close(slave)
+        self._entrants.add(pid)
+        return pid
 
     def _sysctl(self, name: str) -> bytes:
         return read_small(f"sys/kernel/{name}", self._proc_fd).removesuffix(b"\n")
@@ -302,6 +369,31 @@ class Init:
             return 0
         os.pwrite(self._last_pid_fd, str(pid - 1).encode(), 0)
         return pid
+
+
+def _be_entrant(
+    setup: Setup,
+    command: CommandSpec,
+    user: User,
+    handover: Handover,
+    slave: int | None,
+    standard: list[int],
+) -> NoReturn:
+    """Become a command that has come in; `standard` are to be its standard files."""
+    try:
+        if slave is None:
+            os.setsid()
+        for number, fd in enumerate(standard):
+            os.dup2(fd, number)
+        run_command(
+            *(command, user, setup.program, setup.fifo, setup.inheritance),
+            *(setup.events, handover, slave),
+        )
+    except OSError as error:
+        handover.exec_failed(STAGE_EXEC, error.errno or 0)
+    finally:
+        # Whatever it is, there must be no second init.
+        os._exit(EXIT_OURS)
 
 
 def exists(pid: int) -> bool:

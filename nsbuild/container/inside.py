@@ -7,9 +7,11 @@ lead out of it nor change between two looks. Everything here raises OSError.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 
 from nsbuild.kernel.mount import (
     AT_EMPTY_PATH,
@@ -178,10 +180,12 @@ def _enter(trail: list[int], name: str, kind: str) -> str | None:
     try:
         fd = os.open(name, flags, dir_fd=trail[-1])
     except FileNotFoundError:
-        if kind == "directory":
-            os.mkdir(name, 0o755, dir_fd=trail[-1])
-        else:
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=trail[-1]))
+        with unnoticed(trail[-1], name):
+            if kind == "directory":
+                os.mkdir(name, 0o755, dir_fd=trail[-1])
+            else:
+                flags_new = os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                os.close(os.open(name, flags_new, 0o644, dir_fd=trail[-1]))
         fd = os.open(name, flags, dir_fd=trail[-1])
     if stat.S_ISLNK(os.fstat(fd).st_mode):
         try:
@@ -190,6 +194,20 @@ def _enter(trail: list[int], name: str, kind: str) -> str | None:
             os.close(fd)
     trail.append(fd)
     return None
+
+
+@contextlib.contextmanager
+def unnoticed(parent: int, name: str) -> Iterator[None]:
+    """Make `name` in the directory `parent`: neither of them shows when that was.
+
+    A mount point that we make is no doing of the build's, whose root it may stay in.
+    """
+    before = os.stat(parent).st_mtime_ns
+    yield
+    # Not ours to change, if the directory is somebody else's.
+    with contextlib.suppress(OSError):
+        os.utime(name, ns=(before, before), dir_fd=parent, follow_symlinks=False)
+        os.utime(".", ns=(before, before), dir_fd=parent)
 
 
 def attach_on_host(tree: int, path: str, dirfd: int = AT_FDCWD) -> None:

@@ -9,7 +9,6 @@ with it and the mounts with init.
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import os
 import resource
@@ -26,22 +25,15 @@ from nsbuild.container import early
 from nsbuild.container.command import Inheritance
 from nsbuild.container.cpu import GUEST_PRIORITY, supervise_on
 from nsbuild.container.enter import enter
-from nsbuild.container.handover import STAGE_IDS, STAGE_WORKDIR, Handover
+from nsbuild.container.failure import command_error
+from nsbuild.container.handover import Handover
 from nsbuild.container.init import DEFERRED_SIGNALS, FUSE_HINT, NO_FUSE, Setup
 from nsbuild.container.join import join
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import ContainerSpec
-from nsbuild.container.userns import IdMaps, write_id_maps
 from nsbuild.determinism.clock import NSEC_PER_SEC
-from nsbuild.errors import (
-    EXIT_CANNOT_INVOKE,
-    EXIT_NOT_FOUND,
-    EXIT_OURS,
-    NsbuildError,
-    exit_status,
-    report,
-    warn,
-)
+from nsbuild.errors import EXIT_OURS, NsbuildError, exit_status, report, warn
+from nsbuild.kernel.idmaps import IdMaps, write_id_maps
 from nsbuild.kernel.process import pidfd_getfd
 from nsbuild.kernel.seccomp import Program
 from nsbuild.supervisor.continuation import files_left, progress
@@ -60,7 +52,8 @@ from nsbuild.supervisor.initlink import (
     receive_event,
 )
 from nsbuild.supervisor.initpriority import InitPriority
-from nsbuild.supervisor.loop import Parts, Supervisor
+from nsbuild.supervisor.loop import Supervisor
+from nsbuild.supervisor.parts import Parts
 from nsbuild.supervisor.spin import SpinGuard
 from nsbuild.supervisor.trace import Trace
 from nsbuild.supervisor.vdso import Patch
@@ -84,6 +77,8 @@ class Prepared(NamedTuple):
     inheritance: Inheritance
     priority: InitPriority
     handover: Handover
+    started: int = -1
+    """See `Setup`."""
 
 
 class Container:
@@ -144,6 +139,7 @@ class Container:
             os.fsencode(prepared.spec.root.writable_cwd or ""),
             prepared.spec.root.network == "host",
             (0, 1, 2, *(contract.caller.open if contract else ())),
+            Handover,
             lasting,
         )
         supervisor = Supervisor(prepared.spec.rules, parts, prepared.trace)
@@ -202,6 +198,7 @@ class Container:
             handover=self._handover,
             priority=prepared.priority,
             own_users=prepared.spec.own_users,
+            started=prepared.started,
         )
         if os.fork() == 0:
             events.close()
@@ -210,6 +207,8 @@ class Container:
             enter(setup)
         events_inside.close()
         requests_inside.close()
+        if prepared.started >= 0:
+            os.close(prepared.started)
         if self._terminal is not None:
             self._terminal.close()
         return events, requests
@@ -261,30 +260,7 @@ class Container:
 
     def _command_error(self) -> NsbuildError:
         stage, number = self._handover.exec_failure
-        command = self._prepared.spec.command
-        if command.contract is not None:
-            return command.contract.error(stage, number, command.argv)
-        reason = os.strerror(number)
-        if command.manners is not None:
-            return NsbuildError(f"{command.manners.failure(stage, command)}: {reason}")
-        if stage == STAGE_WORKDIR:
-            return NsbuildError(f"cannot enter working directory {command.workdir}: {reason}")
-        if stage == STAGE_IDS:
-            return NsbuildError(
-                f"cannot become user {command.user}: {reason}",
-                "an id that is not mapped cannot be used; see subuid(5)",
-            )
-        code = EXIT_NOT_FOUND if number == errno.ENOENT else EXIT_CANNOT_INVOKE
-        name = command.argv[0] or "''"
-        return NsbuildError(f"cannot run {name}: {reason}", _exec_hint(number), code)
-
-
-def _exec_hint(number: int) -> str:
-    if number == errno.ENOENT:
-        return "not in the container, or a script or program whose interpreter is not"
-    if number == errno.EACCES:
-        return "not executable, a directory, or on a noexec mount"
-    return ""
+        return command_error(self._prepared.spec.command, stage, number)
 
 
 def supervise(prepared: Prepared, front: socket.socket, terminal: socket.socket | None) -> NoReturn:

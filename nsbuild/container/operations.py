@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from nsbuild.container.inside import Rootfs, attach_clone, attach_on_host
+from nsbuild.container.inside import Rootfs, attach_clone, attach_on_host, unnoticed
 from nsbuild.errors import NsbuildError, warn
 from nsbuild.kernel.mount import (
     AT_EMPTY_PATH,
@@ -202,9 +202,10 @@ class MakeDirectory(Operation):
         parent = self.root.open(os.path.dirname(self.path))
         name = os.path.basename(self.path)
         try:
-            os.mkdir(name, dir_fd=parent)
-            # Again, because mkdir(2) takes the umask off.
-            os.chmod(name, self.mode, dir_fd=parent)
+            with unnoticed(parent, name):
+                os.mkdir(name, dir_fd=parent)
+                # Again, because mkdir(2) takes the umask off.
+                os.chmod(name, self.mode, dir_fd=parent)
         except FileExistsError:
             return
         finally:

@@ -20,6 +20,7 @@ from nsbuild.container.filesystems import KeepLastPid, Mount, MountDevpts, Mount
 from nsbuild.container.hostroot import FRESH, Overlay, plan_host_root
 from nsbuild.container.hostview import Host
 from nsbuild.container.inside import INERT, Rootfs
+from nsbuild.container.layers import KeepApart, Layered, LayersRoot, check_layers
 from nsbuild.container.machine import identity_files, machine_files
 from nsbuild.container.operations import (
     Bind,
@@ -51,6 +52,8 @@ from nsbuild.kernel.mount import (
 )
 
 DEVICES = ("null", "zero", "full", "tty")
+KERNELS = ("/proc", "/sys", "/dev")
+"""Directories that the container gets its own of, whatever is asked for."""
 SERVED_DEVICES = ("random", "urandom")
 """Made as empty files: the mount points of what answers them."""
 
@@ -95,14 +98,17 @@ class RootPlan:
 
 def plan_root(spec: RootSpec, host: Host | None = None) -> RootPlan:
     """Decide how to build the root; raises NsbuildError where it cannot be built."""
-    host = host or Host()
+    host = host or _host(spec)
     plan = RootPlan()
     steps = plan.operations
     target = _target(spec, host)
     missing = _missing(spec, target, host)
     steps.append(MakePrivate(plan.root))
     steps.append(Stage(plan.root, staging_place(_used(spec, target, host), host)))
-    if target == "/":
+    if spec.layers:
+        steps.append(LayersRoot(plan.root, spec.layers, target, spec.work))
+        steps.extend(MakeDirectory(plan.root, path) for path in missing)
+    elif target == "/":
         steps.extend(_host_root(plan.root, spec, host))
     else:
         steps.append(BindRoot(plan.root, target, spec.read_only))
@@ -112,9 +118,12 @@ def plan_root(spec: RootSpec, host: Host | None = None) -> RootPlan:
     steps.append(cover_proc(plan.root, spec, host))
     steps.append(constant_sys(plan.root))
     steps.extend(_dev(plan.root, host))
-    steps.extend(_scratch(plan.root, target, host))
+    if spec.scratch:
+        steps.extend(_scratch(plan.root, target, host))
     steps.extend(_files(plan.root, spec, target, host))
     steps.extend(_asked(plan.root, spec, target, host))
+    if spec.layers and spec.read_only:
+        steps.append(FreezeRoot(plan.root, ("/",)))
     steps.append(PivotRoot(plan.root))
     return plan
 
@@ -125,13 +134,20 @@ def created_mountpoints(spec: RootSpec, host: Host | None = None) -> list[str]:
     They are for the caller to remove (rmdir(2), which spares one that is no longer empty) once the
     container is gone.
     """
-    host = host or Host()
+    host = host or _host(spec)
     target = _target(spec, host)
-    return [target + path for path in _missing(spec, target, host)]
+    # What the upper directory of an overlay holds is the container's.
+    return [] if spec.layers else [target + path for path in _missing(spec, target, host)]
+
+
+def _host(spec: RootSpec) -> Host:
+    return Layered(spec.layers, os.path.realpath(spec.target)) if spec.layers else Host()
 
 
 def _target(spec: RootSpec, host: Host) -> str:
     """The target directory without symbolic links."""
+    if spec.layers:
+        check_layers(spec.layers, spec.target, spec.work)
     try:
         host.check_directory(spec.target)
     except OSError as error:
@@ -144,7 +160,7 @@ def _missing(spec: RootSpec, target: str, host: Host) -> list[str]:
     if target == "/":
         return []
     missing = []
-    for path in FRESH:
+    for path in FRESH if spec.scratch else KERNELS:
         kind = host.kind(target + path)
         if not kind:
             missing.append(path)
@@ -155,7 +171,7 @@ def _missing(spec: RootSpec, target: str, host: Host) -> list[str]:
                 f"cannot mount on {target}{path}: it is a {kind} rather than a directory",
                 f"replace it by an empty directory: the container gets a {path} of its own",
             )
-    if missing and (spec.read_only or host.is_read_only(target)):
+    if missing and not spec.layers and (spec.read_only or host.is_read_only(target)):
         names = " ".join(target + path for path in missing)
         raise NsbuildError(
             f"cannot mount on {missing[0]} in {target}: the directory is missing and the root is "
@@ -168,6 +184,7 @@ def _missing(spec: RootSpec, target: str, host: Host) -> list[str]:
 def _used(spec: RootSpec, target: str, host: Host) -> list[str]:
     """The host paths that the plan takes something from."""
     used = [target, "/dev", host.real("/etc/resolv.conf"), *host.own_places()]
+    used.extend(map(host.real, (*spec.layers, *filter(None, (spec.work,)))))
     used.extend(host.real(volume.source) for volume in spec.volumes)
     if target == "/":
         used.extend(f"/{name}" for name in host.directories("/") if f"/{name}" not in FRESH)
@@ -270,6 +287,8 @@ def _asked(root: Rootfs, spec: RootSpec, target: str, host: Host) -> Iterator[Op
     cwd = spec.writable_cwd
     if target == "/" and cwd and cwd != "/":
         yield Bind(root, cwd, cwd)
+    for volume in spec.kept:
+        yield KeepApart(root, volume.target, volume.source)
     for volume in spec.volumes:
         source = host.real(volume.source)
         if not host.exists(source):

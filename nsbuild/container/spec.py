@@ -50,6 +50,10 @@ class RootSpec(NamedTuple):
     what /proc/stat says as btime, in seconds since 1970; `cpu_model` one of `cpumodel.MODELS`.
     With `in_place` the root is the target as it stands, "/" too, as chroot(1) has it: nothing is
     made in it, and nothing hidden but what differs on every run. `target` may then be relative.
+    With `layers` (host directories, lowest first) the root is an overlay of them, and what is
+    written goes to `target`, with `work` as overlayfs's working directory. `scratch` says whether
+    /tmp and /run are the container's own, empty and gone with it. What is written below the targets
+    of `kept` goes into `upper` in their sources instead.
     """
 
     target: str
@@ -62,6 +66,10 @@ class RootSpec(NamedTuple):
     boot_time: int = 1450797978
     cpu_model: str = "host"
     in_place: bool = False
+    layers: tuple[str, ...] = ()
+    work: str = ""
+    scratch: bool = True
+    kept: tuple[Volume, ...] = ()
     resolver: bool = True
     """Whether, with the host's network, /etc/resolv.conf is the host's."""
 
@@ -83,7 +91,8 @@ class CommandSpec(NamedTuple):
     """What runs: `user` is USER[:GROUP] in the container's own names, or None for root.
 
     `environment` is complete but for what depends on the user; `workdir` is a path inside. With a
-    `contract`, that says who it is and what is in its environment.
+    `contract`, that says who it is and what is in its environment. `limits` are resource limits:
+    number, soft, hard; `bounding` the capabilities that programs can have, by number, None for all.
     """
 
     argv: tuple[str, ...]
@@ -94,6 +103,8 @@ class CommandSpec(NamedTuple):
     tty: bool = False
     contract: Contract | None = None
     manners: Manners | None = None
+    limits: tuple[tuple[int, int, int], ...] = ()
+    bounding: frozenset[int] | None = None
 
 
 class SchedulingSpec(NamedTuple):

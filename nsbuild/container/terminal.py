@@ -27,10 +27,14 @@ def adopt_terminal(slave: int) -> None:
         os.dup2(slave, fd)
 
 
+def window_size(terminal: int) -> bytes:
+    """The struct winsize of a terminal (ioctl_tty(2))."""
+    return fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(_WINSIZE))
+
+
 def copy_size(source: int, target: int) -> None:
     """Give terminal `target` the window size of terminal `source`."""
-    size = fcntl.ioctl(source, termios.TIOCGWINSZ, bytes(_WINSIZE))
-    fcntl.ioctl(target, termios.TIOCSWINSZ, size)
+    fcntl.ioctl(target, termios.TIOCSWINSZ, window_size(source))
 
 
 def foreground_group() -> int | None:

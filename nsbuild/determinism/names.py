@@ -25,6 +25,14 @@ def child_name(parent: str, ordinal: int) -> str:
     return f"{parent}.{ordinal + 1}"
 
 
+def entrant_name(ordinal: int) -> str:
+    """The name of a process that comes into the running container as number `ordinal`, from 0.
+
+    Nobody inside has forked it, so it heads a family of its own, as the command does.
+    """
+    return str(int(ROOT) + 1 + ordinal)
+
+
 def thread_name(process: str, ordinal: int) -> str:
     """The name of the thread that `process` makes as number `ordinal`, counted from 0."""
     return f"{process}/{ordinal + 1}"

@@ -109,3 +109,13 @@ def exists(path: bytes, dirfd: int | None = None) -> bool:
     except OSError:
         return False
     return True
+
+
+_syncfs = libc.syncfs
+_syncfs.argtypes = [c_int]
+_syncfs.restype = c_int
+
+
+def syncfs(fd: int) -> None:
+    """syncfs(2): write everything of the file system of `fd` to its disk."""
+    check(_syncfs(fd), "syncfs")

@@ -1,4 +1,4 @@
-"""A page of memory shared with the processes that are forked later."""
+"""A page of memory shared with the processes that are forked later, or that are given it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import mmap
 
 
 class SharedWords:
-    """Unsigned 32-bit words, all 0 at first. A read or write of one is a single access."""
+    """Unsigned 32-bit words, all 0 at first. A read or write of one is a single access.
 
-    def __init__(self) -> None:
-        self._page = mmap.mmap(-1, mmap.PAGESIZE)
+    With `fd`, a memfd of a page, whoever has that shares them too.
+    """
+
+    def __init__(self, fd: int = -1) -> None:
+        self._page = mmap.mmap(fd, mmap.PAGESIZE)
         self.words = memoryview(self._page).cast("I")

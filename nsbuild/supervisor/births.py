@@ -137,6 +137,10 @@ class Births:
             return
         self._begin(call, process)
 
+    def quiet(self) -> bool:
+        """Whether no fork is in flight and none waits, so that somebody else may make one."""
+        return not self.waiting and self._settled()
+
     def called(self, tid: int, process: Process) -> None:
         """Thread `tid` of `process` makes a call: if it was the one forking, the fork is over.
 

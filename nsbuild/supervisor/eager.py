@@ -54,13 +54,18 @@ class Eager:
     """
 
     def __init__(self, listener: Listener, touched: Callable[[Process], None]) -> None:
-        self._listener = listener
+        self._listeners: dict[int, Listener] = {}
         self._touched = touched
         self._poll = select.poll()
-        self._poll.register(listener.fd, select.POLLIN)
+        self.listen(listener)
         self.backlog: deque[Call] = deque()
         self.leaving: deque[Leaving] = deque()
         self._kept: dict[Process, Kept] = {}
+
+    def listen(self, listener: Listener) -> None:
+        """Receive from `listener` as well."""
+        self._listeners[listener.fd] = listener
+        self._poll.register(listener.fd, select.POLLIN)
 
     def calls(self) -> Iterator[Call]:
         """All that wait, in turn, receiving between them; each is to be answered at once."""
@@ -74,16 +79,23 @@ class Eager:
         """Receive every call that waits; with `other`, until that is readable: then True."""
         while True:
             ready = dict(self._poll.poll(0 if not other else None))
-            if ready.get(self._listener.fd, 0) & select.POLLIN:
-                call = self._listener.receive()
-                if call is not None:
-                    self.backlog.append(call)
-            elif self._listener.fd in ready:
-                self._poll.unregister(self._listener.fd)
-            elif other not in ready:
-                return False
+            for fd, events in ready.items():
+                if fd in self._listeners:
+                    self._receive_from(fd, events)
             if other in ready:
                 return True
+            if not ready:
+                return False
+
+    def _receive_from(self, fd: int, events: int) -> None:
+        if events & select.POLLIN:
+            call = self._listeners[fd].receive()
+            if call is not None:
+                self.backlog.append(call)
+        else:
+            # Nobody is left under that filter.
+            self._poll.unregister(fd)
+            del self._listeners[fd]
 
     def meanwhile(self, requests: socket.socket) -> None:
         """Receive until init has answered on `requests`."""

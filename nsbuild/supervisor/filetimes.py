@@ -367,7 +367,10 @@ class FileTimes:
             return None
         self.values = values
         born = values[13] * NSEC + values[14]
-        return self.table.find((values[7], values[21], values[22]), born, False)
+        # What was changed on an overlay has been copied up, and so was born once more.
+        mount = self.devices.mounts.get(values[23])
+        overlay = mount is not None and mount.overlay
+        return self.table.find((values[7], values[21], values[22]), born, overlay)
 
     def wrote(self, file: File, time: int, where: bytes) -> None:
         """An event at `time` that may write `file`, which is at `where` (an absolute path)."""
@@ -385,11 +388,15 @@ class FileTimes:
 
         Returns what there is of all files that may have been written.
         """
-        left = []
         for pending in self.pending:
             self._is_done(pending)
             _drop(pending)
         self.pending = []
+        return self.stamp()
+
+    def stamp(self) -> list[Found]:
+        """Put the times into whatever nobody has looked at since, as far as it is settled."""
+        left = []
         # Files before the directories they are in, though setting a time does not change those.
         for file in {**self.dirty, **self.names}:
             first = [self.dirty[file]] if file in self.dirty else []

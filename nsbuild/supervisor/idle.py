@@ -119,6 +119,10 @@ class IdleProcess:
         """What becomes readable with each answer."""
         return self._socket.fileno()
 
+    def close(self) -> None:
+        """Let it end."""
+        self._socket.close()
+
     def wake(self) -> None:
         """Ask for FREE."""
         self._socket.send(WAKE)

@@ -23,6 +23,10 @@ UTS_NAMES = b"U"
 SIGNAL = b"S"
 OPEN_MEM = b"M"
 OPEN_AUXV = b"A"
+ENTER = b"N"
+"""Fork one more command; descriptors follow in a message of their own (see `InitLink.enter`)."""
+SIGNAL_TO = b"T"
+"""Signal a process that has entered: its number, times 128, and the signal's."""
 YES, NO = b"y", b"n"
 
 EVENT_MAPS = b"M"
@@ -35,6 +39,8 @@ EVENT_COMMAND = b"C"
 """The command's process is about to install the filter; the message carries its credentials."""
 EVENT_EXIT = b"X"
 """The command has ended; its wait status follows."""
+EVENT_LEFT = b"L"
+"""A process that has entered has ended; its number and its wait status follow."""
 EVENT_ERROR = b"E"
 """Setting up failed: message, hint and exit code, separated by NUL."""
 
@@ -120,10 +126,18 @@ class InitLink:
         self._ask(OPEN_MEM if name == "mem" else OPEN_AUXV, pid, fds)
         return fds[0] if fds else -1
 
-    def _ask(self, what: bytes, value: int = 0, fds: list[int] | None = None) -> bytes:
+    def _ask(
+        self,
+        what: bytes,
+        value: int = 0,
+        fds: list[int] | None = None,
+        given: Iterable[int] = (),
+    ) -> bytes:
         try:
             self._priority.raise_init()
             self._requests.send(REQUEST.pack(what, value))
+            if given:
+                socket.send_fds(self._requests, [b"."], list(given))
             if self.meanwhile is not None:
                 self.meanwhile(self._requests)
             if fds is None:
@@ -153,6 +167,24 @@ class InitLink:
         """Host and domain name in the container's UTS namespace, which may be any bytes."""
         nodename, domainname = self._ask(UTS_NAMES).split(b"\0")
         return nodename, domainname
+
+    def enter(self, wish: int, given: Iterable[int]) -> tuple[int, int]:
+        """Fork one more command with the process number `wish` or the next free one.
+
+        `given` are a memfd that holds the command (nsbuild.container.entry), one for its Handover
+        and its standard files. Returns its number and, if it wanted a terminal, that one's master,
+        else -1; the number 0 if init cannot do it just now. Raises NsbuildError if there can be no
+        such command.
+        """
+        fds: list[int] = []
+        reply = self._ask(ENTER, wish, fds, given)
+        if reply[:1] == EVENT_ERROR:
+            raise decode_error(reply)
+        return (0, -1) if reply == NO else (int(reply), fds[0] if fds else -1)
+
+    def signal_to(self, pid: int, number: int) -> None:
+        """Send a signal to a process that has entered."""
+        self._ask(SIGNAL_TO, pid << 7 | number)
 
     def signal(self, number: int) -> None:
         """Send a signal to the command."""

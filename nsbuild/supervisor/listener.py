@@ -128,6 +128,8 @@ class Listener:
         self.hot: Hot | None = None
         self.guest_priority = 0
         """The guest's SCHED_FIFO priority, 0 without."""
+        self.others: list[Listener] = []
+        """Those of processes that have come in later."""
         self._kept_back = 0
         self._answer: tuple[int, int, int, int] | None = None
         self.open_inside: Callable[[int, str], int] = lambda _vpid, _name: -1
@@ -140,8 +142,9 @@ class Listener:
 
     @property
     def received(self) -> int:
-        """How many calls have been received."""
-        return self._received if self.hot is None else self.hot.received
+        """How many calls have been received, the others' included."""
+        own = self._received if self.hot is None else self.hot.received
+        return own + sum(other.received for other in self.others)
 
     def _wake_synchronously(self) -> None:
         """Ask for wake-ups that expect the waker to sleep at once: cheaper on one CPU (>= 6.6)."""
@@ -152,9 +155,10 @@ class Listener:
                 raise
 
     def ready(self) -> bool:
-        """Whether a call waits to be received."""
+        """Whether a call waits to be received, here or by one of the others."""
         poll = select.poll()
-        poll.register(self.fd, select.POLLIN)
+        for listener in (self, *self.others):
+            poll.register(listener.fd, select.POLLIN)
         return any(events & select.POLLIN for _, events in poll.poll(0))
 
     def receive(self) -> Call | None:

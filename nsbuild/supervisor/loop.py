@@ -7,10 +7,8 @@ asked for) or asks another process (unless the call is a fork).
 
 from __future__ import annotations
 
-import errno
 import os
 import select
-import signal
 import socket
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,8 +17,7 @@ from nsbuild.determinism.clock import Clock, GlobalClock, Rates
 from nsbuild.determinism.continuation import Earlier
 from nsbuild.determinism.entropy import Stream, root_seed
 from nsbuild.determinism.names import ROOT, ROOT_PID
-from nsbuild.errors import NsbuildError, report
-from nsbuild.kernel.process import read_small
+from nsbuild.errors import NsbuildError
 from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
 
 from . import hotcalls
@@ -47,24 +44,24 @@ from .blocked import BlockedCalls
 from .continuation import resume
 from .devices import Devices
 from .eager import RETRY_MILLISECONDS, Eager
+from .entrants import Entrants
 from .exechook import ExecHook
 from .filetimes import FileTimes
 from .fusefile import Content, FuseFile, Unmounted
 from .hotcalls import Keeper
 from .idle import IdleProcess
-from .initlink import EVENT_EXIT, InitGone, InitLink, receive_event
-from .initpriority import InitPriority
+from .initlink import EVENT_COMMAND, EVENT_EXIT, EVENT_LEFT, InitGone, receive_event
 from .listener import Call, Listener
 from .memory import MemoryClosedError
 from .opener import Opener
 from .outside import Outside, inherited_from
 from .pagecache import UNGUARDED, PageCache
+from .parts import Parts
 from .places import Places
 from .processes import Process, ProcessTable
-from .spin import SpinGuard
+from .refusal import Refusals
 from .spinwatch import SpinWatch
 from .trace import Trace
-from .vdso import Patch
 from .waits import Waits
 
 
@@ -78,36 +75,6 @@ class Rules(NamedTuple):
     """release, version and machine of uname."""
     earlier: Earlier | None = None
     """What earlier calls of the same build left; None for a build of one call."""
-
-
-class Parts(NamedTuple):
-    """What the container's makers hand over."""
-
-    listener_fd: int
-    proc_fd: int
-    pids: int
-    """The container's PID namespace, open."""
-    link: InitLink
-    priority: InitPriority
-    events: socket.socket
-    front: socket.socket
-    fuse: dict[str, int]
-    """Name in SERVED -> descriptor of its FUSE connection."""
-    patch: Patch
-    spin: SpinGuard | None
-    """None without SCHED_FIFO, under which alone a spinner keeps the others from running."""
-    start: int
-    """Real time in nanoseconds from which what the kernel stamps is the container's doing."""
-    users: int
-    """The inode of the container's user namespace."""
-    workdir: bytes
-    """The mount point that counts as the working directory; empty for none."""
-    network: bool
-    """Whether the container has the host's network, and so peers who take their time."""
-    inherited: tuple[int, ...] = (0, 1, 2)
-    """Descriptors of ours that the command has from the caller."""
-    lasting: frozenset[bytes] = frozenset()
-    """The file systems that are there without the container; empty where nobody needs to know."""
 
 
 _EVENTS = 8
@@ -133,7 +100,7 @@ SERVED = {
 
 
 def _root(rules: Rules) -> Process:
-    """The command's process, of which all others descend."""
+    """The command's process, of which all others descend but those that come in later."""
     clock = GlobalClock(rules.rates) if rules.global_clock else Clock(rules.rates)
     root = Process(ROOT, ROOT_PID, clock, Stream(root_seed(rules.seed)))
     root.orphan = True
@@ -163,7 +130,7 @@ class Supervisor:
         self.births = Births(self.table, parts.link, parts.spin is not None)
         self.status: int | None = None
         self.exec_hook = ExecHook(parts.patch)
-        self.refused: set[Process] = set()
+        self.refusals = Refusals()
         self.cache: PageCache | None = None
         self.eager: Eager | None = None
         if parts.spin is None:
@@ -186,6 +153,9 @@ class Supervisor:
         self.timers = Timers(self.waits, self.table.thread_outside)
         self.handlers = self._collect_handlers(rules)
         self.keeper = self._make_keeper()
+        self.outside = set(inherited_from(parts.inherited))
+        self.first_process = lambda: _root(rules)
+        self.entrants = Entrants(self, parts.link, parts.front, parts.offer)
         self.table.ending = self._ending
         self._add_devices()
         if parts.spin is not None:
@@ -250,7 +220,7 @@ class Supervisor:
 
     def _make_idle(self) -> IdleProcess:
         parts = self.parts
-        outside = Outside(parts.proc_fd, inherited_from(parts.inherited), parts.network)
+        outside = Outside(parts.proc_fd, self.outside, parts.network)
         priority = parts.spin.priority - 1 if parts.spin else 0
         return IdleProcess(parts.proc_fd, parts.pids, outside, priority)
 
@@ -290,6 +260,23 @@ class Supervisor:
 
         return handle
 
+    # What entrants need (see entrants.House).
+
+    def add_source(self, fd: int, handle: Callable[[], None]) -> None:
+        self.sources[fd] = handle
+        self.epoll.register(fd, select.EPOLLIN)
+
+    def drop_source(self, fd: int) -> None:
+        del self.sources[fd]
+        self.epoll.unregister(fd)
+
+    def listen(self, listener: Listener) -> None:
+        if self.eager is not None:
+            self.eager.listen(listener)
+
+    def look_outside_anew(self) -> None:
+        self.waits.forget_idle()
+
     def _serve_until(self, reply: socket.socket) -> None:
         """Serve files, and nothing else, until there is something to read from `reply`."""
         poll = select.poll()
@@ -321,16 +308,17 @@ class Supervisor:
         by_pidfd = self.table.by_pidfd
         births = self.births
         eager = self.eager
+        entrants = self.entrants
         while self.status is None:
             called = False
             # Ends first: a number may only be trusted once those who had it before are forgotten.
             # A call that was received while we asked init is one that epoll will not tell of again.
-            patience = births.patience
+            patience = RETRY_MILLISECONDS if entrants.waiting else births.patience
             if eager is not None and eager.owes:
                 patience = 0 if eager.backlog else RETRY_MILLISECONDS
             ready, values = wait(patience)
             if values is not None:
-                self._take(Call(self.listener, values))
+                self.take(Call(self.listener, values))
             for fd, events in ready:
                 if fd == listener_fd:
                     called = events == select.EPOLLIN or self._listener_ready(events)
@@ -350,12 +338,14 @@ class Supervisor:
                     self._answer_of(call, process)
                 if self.keeper is not None:
                     self.keeper.births_went_on()
+            if entrants.waiting:
+                entrants.go_on()
 
     def _wait(self, patience: int) -> tuple[list[tuple[int, int]], None]:
         """The events of the next `patience` milliseconds; -1 is for ever."""
         return self.epoll.poll(patience / 1000 if patience > 0 else patience, _EVENTS), None
 
-    def _take(self, call: Call) -> None:
+    def take(self, call: Call) -> None:
         if self.eager is None:
             self._answer(call)
         else:
@@ -405,7 +395,7 @@ class Supervisor:
         waits = process in self.waits.by_process
         if waits:
             self.waits.calls(process)
-            self.listener.keep_back(call)
+            call.listener.keep_back(call)
             clock = process.clock
             before = clock.wall, clock.monotonic
         if self.keeper is not None and not waits and self.keeper.retry(call, process):
@@ -424,7 +414,7 @@ class Supervisor:
             with guard:
                 handler(call, process)
         except MemoryClosedError:
-            self._refuse(
+            self.refusals.kill(
                 call,
                 process,
                 "its memory cannot be changed, so its clock would be real; "
@@ -435,7 +425,7 @@ class Supervisor:
         if waits:
             if (clock.wall, clock.monotonic) != before:
                 self.waits.read_clock(process)
-            self.listener.let_go()
+            call.listener.let_go()
         if self.keeper is not None:
             self.keeper.answered(call.tid, process, process not in self.waits.by_process)
 
@@ -464,38 +454,28 @@ class Supervisor:
         else:
             call.resume()
 
-    def _refuse(self, call: Call, process: Process, why: str) -> None:
-        """Kill the caller rather than let real time in, and say why once.
-
-        SIGSYS is what a filter that kills would send; who survives it is not asked again.
-        """
-        try:
-            program = read_small(f"{call.tid}/comm").decode(errors="replace").strip()
-        except OSError:
-            program = "a program"
-        if call.valid():
-            again = process in self.refused
-            signal.pidfd_send_signal(process.pidfd, signal.SIGKILL if again else signal.SIGSYS)
-            if not again:
-                self.refused.add(process)
-                report(f"killed {program} (process {process.vpid}): {why}")
-        call.fail(errno.ENOSYS)
-
     def _init_event(self) -> None:
         event = receive_event(self.parts.events)
         if event is None:
             raise NsbuildError("the container's init died", "was it killed from outside?")
         if event.data[:1] == EVENT_EXIT:
             self.status = int(event.data[1:])
+        elif event.data[:1] == EVENT_COMMAND:
+            self.entrants.began(event)
+        elif event.data[:1] == EVENT_LEFT:
+            self.entrants.left(event)
 
     def _front_event(self) -> None:
-        """The front process passes on a signal for the command."""
+        """The front process passes on a signal for the command, or as 0 who wants to enter."""
         try:
-            numbers = self.parts.front.recv(64)
+            numbers, fds, _, _ = socket.recv_fds(self.parts.front, 64, 1)
         except ConnectionResetError:
-            numbers = b""
+            numbers, fds = b"", []
         if not numbers:
             # PDEATHSIG ends us as well; either way the command's caller is gone.
             raise NsbuildError("the process that started the container is gone")
         for number in numbers:
-            self.parts.link.signal(number)
+            if number:
+                self.parts.link.signal(number)
+        for fd in fds:
+            self.entrants.connect(fd)

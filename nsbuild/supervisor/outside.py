@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
+from collections.abc import Set
 from enum import Enum
 
 from nsbuild.kernel.process import read_small
@@ -73,7 +74,7 @@ class Awaited(Enum):
 class Outside:
     """What counts as outside: `inherited` (device and inode), and with `network` every socket."""
 
-    def __init__(self, proc_fd: int, inherited: frozenset[Identity], network: bool) -> None:
+    def __init__(self, proc_fd: int, inherited: Set[Identity], network: bool) -> None:
         self._proc = proc_fd
         self._inherited = inherited
         self._network = network

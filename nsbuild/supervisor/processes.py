@@ -189,6 +189,11 @@ class ProcessTable:
         self.by_vpid[process.vpid] = process
         self.expected = process
 
+    def enter(self, process: Process) -> None:
+        """Enter a process that is there already and has made no call yet."""
+        self.changes += 1
+        self.by_vpid[process.vpid] = process
+
     def remove(self, process: Process) -> None:
         """Drop a process that was never born."""
         if self.by_vpid.get(process.vpid) is process:

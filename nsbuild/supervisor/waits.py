@@ -272,6 +272,19 @@ class Waits:
         self._asked = True
         self._schedule(_STALL_CHECK)
 
+    def forget_idle(self) -> None:
+        """Let another idle process be made, which knows what has changed outside."""
+        if self._idle is None:
+            return
+        fd = self._idle.fileno()
+        del self._sources[fd]
+        self._epoll.unregister(fd)
+        self._idle.close()
+        self._idle = None
+        if self._asked:
+            self._asked = False
+            self._ask()
+
     def _answered(self) -> None:
         assert self._idle is not None
         verdict = self._idle.answer()

@@ -20,8 +20,8 @@ CACHE = SOURCES.parent.parent / ".cache"
 
 DYNAMIC = (
     "clocks vdso random cpu timecalls sleeps processes storm int80 listener threadfork hammer "
-    "kernelids threads hardware functions gcrypt waits timers socktimes recvmmsg waitv giveway disk "
-    "mounts"
+    "kernelids threads hardware functions gcrypt waits timers socktimes recvmmsg waitv giveway "
+    "disk mounts"
 )
 """Guests built with the host's libc, by name."""
 CALLS = "stat open change names dirs inodes odd bare"

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 USER = "nsbuild-test"
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-_MODULES = ("pyseccomp", "seccomp", "prctl", "_prctl")
+_MODULES = ("dockerfile_parse", "pyseccomp", "seccomp", "prctl", "_prctl")
 
 
 class Account(NamedTuple):

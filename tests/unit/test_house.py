@@ -31,7 +31,11 @@ LAYERS: dict[str, frozenset[str]] = {
     "seccomp": frozenset({"errors", "kernel"}),
     "supervisor": frozenset({"errors", "kernel", "seccomp", "determinism"}),
     "container": frozenset({"errors", "kernel", "seccomp", "determinism", "supervisor"}),
-    "cli": frozenset({"errors", "kernel", "seccomp", "determinism", "supervisor", "container"}),
+    "images": frozenset({"errors", "kernel"}),
+    "build": frozenset({"errors", "kernel", "determinism", "container", "images"}),
+    "cli": frozenset(
+        {"errors", "kernel", "seccomp", "determinism", "supervisor", "container", "images", "build"}
+    ),
     "integrations": frozenset(),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
@@ -210,6 +214,25 @@ def test_every_option_of_nspawn_is_in_its_man_page() -> None:
     complain([f"docs/man/nsbuild-nspawn.1.md: no word about {name}" for name in missing])
 
 
+@pytest.mark.parametrize(
+    ("page", "verbs"),
+    [
+        ("nsbuild-image.1.md", ("images", "tag", "untag", "rmi", "history", "inspect")),
+        (
+            "nsbuild-image.1.md",
+            tuple(f"image {verb}" for verb in ("inspect", "diff", "exists", "prune", "verify")),
+        ),
+        ("nsbuild-pull.1.md", ("pull", "push", "load", "save", "import")),
+    ],
+)
+def test_every_option_about_images_is_in_a_man_page(page: str, verbs: tuple[str, ...]) -> None:
+    told = documented(page)
+    for verb in verbs:
+        offered = set(OPTION.findall(run_python("-m", "nsbuild", *verb.split(), "--help")))
+        missing = offered - told - {"--help"}
+        complain([f"docs/man/{page}: no word about {name} of {verb}" for name in missing])
+
+
 # Sizes and prose
 
 
@@ -378,3 +401,12 @@ def test_verbs_import_nothing_slow(modules: str, more: tuple[str, ...]) -> None:
     assert "nsbuild.container.front" in cost
     slow = SLOW_IMPORTS | set(more)
     complain([f"{modules} import {name} ({cost[name]} us)" for name in cost if name in slow])
+
+
+def test_finding_an_image_loads_little() -> None:
+    """Every start of a container does it; what reads archives is for those who unpack."""
+    script = "import sys, nsbuild.images.store; print(*sys.modules)"
+    loaded = set(run_python("-c", script).split())
+    assert "nsbuild.images.store" in loaded
+    heavy = {"tarfile", "lzma", "bz2", "subprocess", "secrets", "nsbuild.images.unpack"}
+    complain([f"nsbuild.images.store imports {name}" for name in heavy & loaded])

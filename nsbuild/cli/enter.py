@@ -1,0 +1,66 @@
+"""nsbuild exec with a container's name: one more command in a container that runs.
+
+It is in the container's namespaces and under its supervisor; see nsbuild.supervisor.entrants for
+what its clock is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from nsbuild.cli import podman, values
+from nsbuild.cli.containers import open_records
+from nsbuild.cli.settings import DEFAULTS
+from nsbuild.container.records import RUNNING
+from nsbuild.container.spec import CommandSpec
+from nsbuild.container.specjson import decode
+from nsbuild.container.visit import enter
+from nsbuild.errors import NsbuildError
+
+_EXIT_STATE = 255
+"""What podman-exec exits with where the container does not run."""
+_ONLY_AT_THE_START = ("network", "volume", "tmpfs", "read_only", "env_host", "trace")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run `options.command` in the container `options.target`; returns the exit code."""
+    podman.begin()
+    _refuse_what_is_decided(options)
+    records = open_records()
+    record = records.find(options.target)
+    directory = records.directory(record.id)
+    records.close()
+    if record.state != RUNNING:
+        raise NsbuildError(
+            "can only create exec sessions on running containers: container state improper",
+            code=_EXIT_STATE,
+        )
+    return enter(directory, _command(options, decode(record.spec).command), options.detach)
+
+
+def _refuse_what_is_decided(options: argparse.Namespace) -> None:
+    """Options that say how a container is made mean nothing for one that runs."""
+    given = vars(options)
+    names = [name for name in DEFAULTS if given[name.replace("-", "_")] is not None]
+    names += [name for name in _ONLY_AT_THE_START if given[name] not in (None, [], False, "none")]
+    if names:
+        shown = names[0].replace("_", "-")
+        raise NsbuildError(
+            f"--{shown} cannot be given for the container {options.target}, which runs already"
+        )
+
+
+def _command(options: argparse.Namespace, first: CommandSpec) -> CommandSpec:
+    texts = [line for path in options.env_file for line in values.env_file(path)]
+    asked = dict(filter(None, map(values.variable, [*texts, *options.env])))
+    term = {"TERM": os.environ.get("TERM", "xterm")} if options.tty else {}
+    return CommandSpec(
+        argv=tuple(options.command),
+        environment={**first.environment, **term, **asked},
+        workdir=os.path.join(first.workdir, options.workdir) if options.workdir else first.workdir,
+        user=options.user or first.user,
+        interactive=options.interactive,
+        tty=options.tty,
+        bounding=None if options.privileged else first.bounding,
+    )
