@@ -21,7 +21,7 @@ from tests.acceptance import debian
 from tests.system.capabilities import needs, needs_tools
 from tests.system.harness import Runner, burn_pids, load, next_second
 
-TIMEOUT = 400
+TIMEOUT = 600
 """Seconds for one build, which takes ten to thirty on an idle machine of 2025."""
 EPOCH = "2015-02-03"
 """Later than the changelog's date, which is all that matters where nothing is fetched."""
