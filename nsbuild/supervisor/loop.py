@@ -382,7 +382,7 @@ class Supervisor:
         if call.arch != AUDIT_ARCH:
             # Such programs have a vDSO and clock calls of their own: what is not answered is not
             # let in.
-            self._refuse(
+            self.refusals.kill(
                 call,
                 process,
                 "it makes 32-bit x86 system calls, which are not answered; use its x86-64 build",
