@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 from nsbuild.build.context import Source, Target, Tree
 from nsbuild.build.ignore import Ignore
-from nsbuild.container.asroot import as_root
 from nsbuild.container.layers import new_overlay
 from nsbuild.container.users import find_user
 from nsbuild.determinism.clock import NSEC_PER_SEC
 from nsbuild.errors import NsbuildError
+from nsbuild.kernel.asroot import as_root
 from nsbuild.kernel.mount import new_mount
 
 _COARSE = 5

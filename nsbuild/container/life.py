@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from nsbuild.container.asroot import as_root
 from nsbuild.container.attendance import WAIT, connect_to
 from nsbuild.container.failure import command_error
 from nsbuild.container.front import run_container
@@ -24,6 +23,7 @@ from nsbuild.container.session import LOG, Session
 from nsbuild.container.spec import ContainerSpec
 from nsbuild.container.specjson import decode
 from nsbuild.errors import EXIT_OURS, NsbuildError, report
+from nsbuild.kernel.asroot import as_root
 from nsbuild.supervisor.entrants import LEFT, SIGNAL
 
 Discard = Callable[[Records, Record], None]
@@ -277,7 +277,4 @@ def remove_tree(top: str) -> None:
                     os.chmod(os.path.join(place, name), 0o700)
         shutil.rmtree(top)
 
-    if os.geteuid():
-        as_root(act)
-    else:
-        act()
+    as_root(act)

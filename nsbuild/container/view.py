@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from nsbuild.container.asroot import as_root, in_container
 from nsbuild.container.attendance import connect_to
 from nsbuild.container.layers import new_overlay
 from nsbuild.container.records import RUNNING, Record, Records
 from nsbuild.container.spec import RootSpec
 from nsbuild.container.specjson import decode
 from nsbuild.errors import NsbuildError
+from nsbuild.kernel.asroot import as_root, in_container
 from nsbuild.kernel.mount import new_mount
 from nsbuild.supervisor.entrants import SETTLE
 

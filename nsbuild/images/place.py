@@ -175,7 +175,7 @@ def remove_tree(path: str) -> None:
     if os.geteuid() and _plain(path):
         work()
         return
-    from nsbuild.images.asroot import as_root
+    from nsbuild.kernel.asroot import as_root
 
     as_root(work)
 

@@ -172,8 +172,8 @@ class Store:
         """
         path = self._own_workshop().at(f"layer-{len(os.listdir(self._own_workshop().path))}")
 
-        from nsbuild.images.asroot import as_root
         from nsbuild.images.layertar import write_layer
+        from nsbuild.kernel.asroot import as_root
 
         def work() -> list[Any]:
             with open(path, "xb") as file:

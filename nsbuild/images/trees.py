@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable
 
 from nsbuild.errors import NsbuildError, warn
-from nsbuild.images.asroot import as_root
 from nsbuild.images.documents import Layer
 from nsbuild.images.streams import LayerStream
 from nsbuild.images.unpack import Notes, unpack
+from nsbuild.kernel.asroot import as_root
 
 
 def unpack_layer(

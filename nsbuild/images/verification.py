@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 
 from nsbuild.errors import NsbuildError
-from nsbuild.images.asroot import as_root
 from nsbuild.images.documents import Image, Layer
 from nsbuild.images.layertar import write_layer
 from nsbuild.images.store import Store
 from nsbuild.images.trees import unpack_layer
+from nsbuild.kernel.asroot import as_root
 
 
 def verify(store: Store, image: Image) -> list[str]:

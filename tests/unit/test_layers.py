@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from nsbuild.errors import NsbuildError
 from nsbuild.images import tarheader
-from nsbuild.images.asroot import as_root
+from nsbuild.kernel.asroot import as_root
 from nsbuild.images.layertar import write_layer
 from nsbuild.images.streams import LayerStream
 from nsbuild.images.tarheader import Entry
