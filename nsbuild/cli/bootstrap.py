@@ -162,7 +162,9 @@ def _spec(options: argparse.Namespace, command: list[str], epoch: str, place: st
             cpu_model=chosen.cpu_model,
         ),
         # The files of the root in the making are on the disk, too: a memory may be too small.
-        command=CommandSpec(tuple(command), compose(base, {}, dict.fromkeys(("HOME", "TMPDIR"), _INSIDE)), _INSIDE),
+        command=CommandSpec(
+            tuple(command), compose(base, {}, dict.fromkeys(("HOME", "TMPDIR"), _INSIDE)), _INSIDE
+        ),
         scheduling=chosen.scheduling(),
         rules=chosen.rules(),
         profile=chosen.profile(),

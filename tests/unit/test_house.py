@@ -35,6 +35,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "cli": frozenset(
         {"errors", "kernel", "seccomp", "determinism", "supervisor", "container", "images"}
     ),
+    "service": frozenset({"errors", "supervisor", "container", "images", "cli"}),
     "integrations": frozenset(),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
