@@ -11,6 +11,9 @@ from nsbuild.errors import NsbuildError, report
 from nsbuild.images.store import Store
 
 
+FILTERS = ("id", "name", "status", "exited", "ancestor", "label")
+
+
 def open_records() -> Records:
     """The records of this user's containers; those that were to go with their end are gone."""
     records = Records(Store.default().path)
@@ -80,12 +83,19 @@ def each_record(
     return code
 
 
+def check_filters(filters: Sequence[str]) -> None:
+    """NsbuildError unless all of them are filters."""
+    for text in filters:
+        name, equals, _ = text.partition("=")
+        need(bool(equals), f"filter input must be in the form of filter=value: {text} is invalid")
+        need(name in FILTERS, f"{name} is an invalid filter")
+
+
 def matches(record: Record, filters: Sequence[str], state_of: Callable[[Record], str]) -> bool:
     """Whether a container passes each kind of `filters` (NAME=VALUE); one of a kind is enough."""
     kinds: dict[str, list[bool]] = {}
     for text in filters:
-        name, equals, value = text.partition("=")
-        need(bool(equals), f"filter input must be in the form of filter=value: {text} is invalid")
+        name, _, value = text.partition("=")
         kinds.setdefault(name, []).append(_passes(record, name, value, state_of))
     labels = kinds.pop("label", [])
     return all(labels) and all(map(any, kinds.values()))
@@ -106,8 +116,6 @@ def _passes(record: Record, name: str, value: str, state_of: Callable[[Record], 
         return value in (record.image, record.image.rpartition(":")[0], record.image_id) or (
             len(value) >= 12 and record.image_id.startswith(value)
         )
-    if name == "label":
-        key, equals, wanted = value.partition("=")
-        labels = record.facts["labels"]
-        return key in labels and (not equals or labels[key] == wanted)
-    raise NsbuildError(f"{name} is an invalid filter")
+    key, equals, wanted = value.partition("=")
+    labels = record.facts["labels"]
+    return key in labels and (not equals or labels[key] == wanted)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nsbuild.cli import podman
-from nsbuild.cli.containers import matches, open_records
+from nsbuild.cli.containers import check_filters, matches, open_records
 from nsbuild.cli.spans import ago, stamp
 from nsbuild.container.names import SHORT
 from nsbuild.container.records import CREATED, EXITED, RUNNING, Record
@@ -57,6 +57,7 @@ def main(arguments: list[str]) -> int:
     """Run the verb; returns the exit code."""
     podman.begin()
     options = make_parser().parse_args(arguments)
+    check_filters(options.filter)
     records = open_records()
     found = records.all()
     records.close()

@@ -9,6 +9,7 @@ front process what the exit code alone does not say.
 
 from __future__ import annotations
 
+import os
 import select
 import time
 
@@ -35,11 +36,16 @@ class Handover:
 
     def __init__(self, fd: int = -1) -> None:
         self._words = SharedWords(fd).words
+        self._is_entrants = fd >= 0
 
     def offer(self, fd: int) -> None:
         """Called under the filter: offer `fd` and return when it has been taken."""
         words = self._words
         words[_LISTENER] = fd + 1
+        if self._is_entrants:
+            # The supervisor has more to do than to look here, and may have to wait for somebody
+            # whom a spin would keep from the CPU: a call that waits for its answer does not.
+            os.stat("/")
         while not words[_TAKEN]:
             pass
 

@@ -17,7 +17,7 @@ from typing import NamedTuple, NoReturn
 
 from nsbuild.container.command import Inheritance, run_command
 from nsbuild.container.entry import read_entry
-from nsbuild.container.handover import Handover
+from nsbuild.container.handover import STAGE_EXEC, Handover
 from nsbuild.container.join import JOINED
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import CommandSpec, RootSpec
@@ -25,7 +25,7 @@ from nsbuild.container.terminal import copy_size
 from nsbuild.container.users import User, find_user
 from nsbuild.container.userspec import Found
 from nsbuild.determinism.names import FIRST_PID, PID_LIMIT, next_free
-from nsbuild.errors import NsbuildError
+from nsbuild.errors import EXIT_OURS, NsbuildError
 from nsbuild.kernel.fuse import mount_fuse_file
 from nsbuild.kernel.namespaces import link_up, setdomainname
 from nsbuild.kernel.process import overwrite_arguments, read_small
@@ -325,7 +325,12 @@ class Init:
         entry, shared, *standard = fds
         masters: list[int] = []
         try:
-            reply = str(self._fork_entrant(wish, entry, shared, standard, masters)).encode()
+            if self._setup.fifo and os.sched_getscheduler(0) != os.SCHED_FIFO:
+                # We have reaped, and could not be raised meanwhile. A child has our policy, and
+                # nobody in a user namespace may take SCHED_FIFO who has it not (sched(7)).
+                reply = NO
+            else:
+                reply = str(self._fork_entrant(wish, entry, shared, standard, masters)).encode()
         except NsbuildError as error:
             reply = encode_error(error)
         except OSError as error:
@@ -348,20 +353,7 @@ class Init:
             raise NsbuildError("no process number is free in the container")
         pid = os.fork()
         if pid == 0:
-            if slave is None:
-                os.setsid()
-            for number, fd in enumerate(standard):
-                os.dup2(fd, number)
-            run_command(
-                command,
-                user,
-                setup.program,
-                setup.fifo,
-                setup.inheritance,
-                setup.events,
-                Handover(shared),
-                slave,
-            )
+            _be_entrant(setup, command, user, Handover(shared), slave, standard)
         if slave is not None:
             os.close(slave)
         self._entrants.add(pid)
@@ -377,6 +369,31 @@ class Init:
             return 0
         os.pwrite(self._last_pid_fd, str(pid - 1).encode(), 0)
         return pid
+
+
+def _be_entrant(
+    setup: Setup,
+    command: CommandSpec,
+    user: User,
+    handover: Handover,
+    slave: int | None,
+    standard: list[int],
+) -> NoReturn:
+    """Become a command that has come in; `standard` are to be its standard files."""
+    try:
+        if slave is None:
+            os.setsid()
+        for number, fd in enumerate(standard):
+            os.dup2(fd, number)
+        run_command(
+            *(command, user, setup.program, setup.fifo, setup.inheritance),
+            *(setup.events, handover, slave),
+        )
+    except OSError as error:
+        handover.exec_failed(STAGE_EXEC, error.errno or 0)
+    finally:
+        # Whatever it is, there must be no second init.
+        os._exit(EXIT_OURS)
 
 
 def exists(pid: int) -> bool:

@@ -125,9 +125,11 @@ def new_overlay(upper: int, work: int, *lower: int) -> int:
 
 
 def _like_lower(lower: int, upper: int) -> None:
-    """Give a fresh upper directory, which is what / shows, the attributes of the top layer's."""
+    """Give a fresh upper directory, which is what the mount shows, the attributes of the lower."""
     above, below = os.stat(upper), os.stat(lower)
-    if stat.S_IMODE(above.st_mode) == 0o700 and not os.listdir(f"/proc/self/fd/{upper}"):
+    private = stat.S_IMODE(above.st_mode) == 0o700
+    foreign = (above.st_uid, above.st_gid) != (below.st_uid, below.st_gid)
+    if (private or foreign) and not os.listdir(f"/proc/self/fd/{upper}"):
         copy_attributes(below, ".", upper)
 
 

@@ -40,14 +40,24 @@ def make_directories(records: Records, record: Record) -> None:
     spec = decode(record.spec)
     try:
         os.makedirs(top, mode=0o700, exist_ok=True)
-        if spec.root.layers:
-            for name in (UPPER, WORK):
-                os.makedirs(os.path.join(top, name), mode=0o700, exist_ok=True)
+        if spec.root.layers and not os.path.exists(spec.root.target):
+            os.makedirs(spec.root.work, mode=0o700, exist_ok=True)
+            _make_like(spec.root.layers[-1], spec.root.target)
         for volume in spec.root.kept:
             for name in (UPPER, WORK):
                 os.makedirs(os.path.join(volume.source, name), mode=0o700, exist_ok=True)
     except OSError as error:
         raise NsbuildError.from_os(f"cannot make {top}", error) from error
+
+
+def _make_like(model: str, path: str) -> None:
+    """The directory `path` with the mode and the time of another; / shows them."""
+    status = os.stat(model)
+    new = f"{path}.new"
+    os.makedirs(new, exist_ok=True)
+    os.chmod(new, status.st_mode & 0o7777)
+    os.utime(new, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    os.rename(new, path)
 
 
 def run_here(records: Records, record: Record, discard: Discard) -> int:

@@ -30,6 +30,7 @@ KILLED = 128 + signal.SIGKILL
 DETACHED = 0
 _LIMIT = 1 << 16
 _CHUNK = 1 << 15
+_PASSED_ON = frozenset((*FORWARDED, signal.SIGWINCH))
 _KEYS = b"\x10\x11"
 """Ctrl-P Ctrl-Q: leave the container to itself."""
 
@@ -44,6 +45,8 @@ def enter(directory: str, command: CommandSpec, detached: bool) -> int:
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     standard = [null] * 3 if detached else [0, 1, 2]
     entry = write_entry(command)
+    # From its first moment on what is sent to us is for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     with _connected(directory) as client:
         socket.send_fds(client, [ENTER], [entry, shared, *standard])
         message, fds, _, _ = socket.recv_fds(client, _LIMIT, 1)
@@ -89,9 +92,8 @@ class _Client:
         self.code: int | None = None
         self._poll = select.poll()
         self._handlers: dict[int, Callable[[], None]] = {}
-        passed_on = {*FORWARDED, signal.SIGWINCH}
-        signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)
-        self._signals = signalfd(passed_on)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+        self._signals = signalfd(_PASSED_ON)
         self.watch(self._signals, self._signalled)
         self.watch(client.fileno(), self._heard)
 

@@ -28,9 +28,9 @@ def child_name(parent: str, ordinal: int) -> str:
 def entrant_name(ordinal: int) -> str:
     """The name of a process that comes into the running container as number `ordinal`, from 0.
 
-    Nobody inside has forked it, so it heads a family of its own.
+    Nobody inside has forked it, so it heads a family of its own, as the command does.
     """
-    return f"x{ordinal + 1}"
+    return str(int(ROOT) + 1 + ordinal)
 
 
 def thread_name(process: str, ordinal: int) -> str:

@@ -3,9 +3,10 @@
 A listener serves those who descend from the process that installed its filter, and init is under
 none. So init forks an entrant, which installs the same filter once more, and its listener is one
 more source of calls here: the same supervisor answers them, from the same tables. No entrant has a
-parent inside. The N-th one is called xN, its random stream is a child of the command's of which no
-fork of the command has the ordinal, and its clock begins where the command's began; from there on
-it moves up to whatever it sees, as every clock does.
+parent inside. The command being "1", entrants are called "2", "3" and so on as they come in; the
+random stream of each is a child of the command's of which no fork of the command has the ordinal,
+and its clock begins where the command's began; from there on it moves up to whatever it sees, as
+every clock does.
 
 A client speaks over a socket of its own, in messages:
 
@@ -187,6 +188,8 @@ class Entrants:
     def _fork(self, entrant: Entrant) -> None:
         name = entrant_name(self._count)
         vpid, master = self._link.enter(preferred_pid(name), entrant.given)
+        if not vpid:
+            return
         first = self._house.first_process()
         seed = first.stream.child(ENTRANTS + self._count).seed
         self._count += 1

@@ -173,13 +173,14 @@ class InitLink:
 
         `given` are a memfd that holds the command (nsbuild.container.entry), one for its Handover
         and its standard files. Returns its number and, if it wanted a terminal, that one's master,
-        else -1; raises NsbuildError if there can be no such command.
+        else -1; the number 0 if init cannot do it just now. Raises NsbuildError if there can be no
+        such command.
         """
         fds: list[int] = []
         reply = self._ask(ENTER, wish, fds, given)
         if reply[:1] == EVENT_ERROR:
             raise decode_error(reply)
-        return int(reply), fds[0] if fds else -1
+        return (0, -1) if reply == NO else (int(reply), fds[0] if fds else -1)
 
     def signal_to(self, pid: int, number: int) -> None:
         """Send a signal to a process that has entered."""

@@ -118,7 +118,8 @@ class ContainerBox:
 
     def left(self) -> list[str]:
         """Directories of containers that are there."""
-        return sorted(os.listdir(self.store / "containers"))
+        place = self.store / "containers"
+        return sorted(os.listdir(place)) if place.exists() else []
 
     def clear(self) -> None:
         """Remove all containers."""

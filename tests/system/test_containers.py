@@ -206,7 +206,8 @@ def test_signals_reach_the_command(box: ContainerBox) -> None:
     box.waiting("--name=c", "--stop-signal=USR1", first="trap 'echo got; exit 5' USR1 USR2")
     box.ok("kill", "-s", "USR2", "c")
     assert box.ok("wait", "c").text == "5\n"
-    assert box.ok("logs", "c").lines == ["ready", "got"]
+    # The shell may complain that the opening of its pipe was interrupted.
+    assert box("logs", "c").lines == ["ready", "got"]
     box.ok("rm", "c")
     box.waiting("--name=c", "--stop-signal=USR1", first="trap 'echo got; exit 6' USR1")
     box.ok("stop", "c")

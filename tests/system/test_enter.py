@@ -49,12 +49,9 @@ def test_each_repeats_and_none_is_another(box: ContainerBox) -> None:
 
 def test_it_sees_the_container(box: ContainerBox) -> None:
     box.waiting("--name=c", "-h", "inside", "-e", "A=b", "-w", "/home", first="echo x > /there")
-    script = (
-        "cat /there; hostname; echo $A; pwd; ps | grep -c mkfifo; id -u; kill -0 2 && echo alive"
-    )
+    script = "cat /there; hostname; echo $A; pwd; id -u; kill -0 2 && echo alive"
     lines = box.ok("exec", "c", "sh", "-c", script).lines
-    assert lines[:4] == ["x", "inside", "b", "/home"]
-    assert lines[5:] == ["0", "up"]
+    assert lines == ["x", "inside", "b", "/home", "0", "alive"]
     options = ["-e", "A=c", "-w", "/etc", "-u", "somebody"]
     lines = box.ok("exec", *options, "c", "sh", "-c", "echo $A; pwd; id -un").lines
     assert lines == ["c", "/etc", "somebody"]
@@ -113,34 +110,34 @@ def test_standard_files(box: ContainerBox) -> None:
     box.until(lambda: box("exec", "c", "cat", "/done").stdout == b"done\n")
 
 
-def test_signals_are_passed_on(box: ContainerBox) -> None:
-    box.waiting("--name=c")
-    script = "trap 'echo got; exit 4' TERM; echo ready; read x < /wait"
-    client = subprocess.Popen(
+def _client(box: ContainerBox, script: str) -> subprocess.Popen[bytes]:
+    """`nsbuild exec` of a shell in the container c, while it runs."""
+    return subprocess.Popen(
         box.ns.command("exec", "c", "sh", "-c", script),
         env=box.ns.environment() | box.environment(),
         cwd=box.ns.directory(),
         stdout=subprocess.PIPE,
     )
-    assert client.stdout is not None
-    assert client.stdout.readline() == b"ready\n"
-    client.send_signal(signal.SIGTERM)
-    assert client.stdout.read() == b"got\n"
-    assert client.wait(timeout=20) == 4
+
+
+def test_signals_are_passed_on(box: ContainerBox) -> None:
+    box.waiting("--name=c")
+    script = "trap 'echo got; exit 4' TERM; echo ready; read x < /wait"
+    with _client(box, script) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"ready\n"
+        client.send_signal(signal.SIGTERM)
+        assert client.stdout.read() == b"got\n"
+        assert client.wait(timeout=20) == 4
 
 
 def test_the_end_of_the_container_ends_it(box: ContainerBox) -> None:
     box.waiting("--name=c")
-    client = subprocess.Popen(
-        box.ns.command("exec", "c", "sh", "-c", "echo ready; read x < /wait"),
-        env=box.ns.environment() | box.environment(),
-        cwd=box.ns.directory(),
-        stdout=subprocess.PIPE,
-    )
-    assert client.stdout is not None
-    assert client.stdout.readline() == b"ready\n"
-    box.ok("kill", "c")
-    assert client.wait(timeout=20) == 137
+    with _client(box, "echo ready; read x < /wait") as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"ready\n"
+        box.ok("kill", "c")
+        assert client.wait(timeout=20) == 137
 
 
 def test_time_passes_at_once_for_it_too(box: ContainerBox) -> None:
