@@ -116,7 +116,7 @@ def _parts(version: str) -> list[int]:
 
 async def _sign(_: web.Request, response: web.StreamResponse) -> None:
     for name, value in system.HEADERS.items():
-        response.headers.setdefault(name, value)
+        response.headers[name] = value
 
 
 def make_app(service: Service, attention: Attention) -> web.Application:

@@ -1,0 +1,463 @@
+"""`nsbuild system service` with docker-py and podman-py as clients, as root and as a user."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import podman
+import podman.errors
+import pytest
+import requests
+
+from tests.system.containerbox import IMAGE, ContainerBox
+from tests.system.harness import Runner
+from tests.system.leftovers import none_marked
+from tests.system.servicebox import SECONDS, ServiceBox, serving
+
+WAIT_FOREVER = ["sh", "-c", "mkfifo /wait; echo ready; read x < /wait"]
+
+
+@pytest.fixture(scope="module")
+def shared(ns: Runner) -> Iterator[ContainerBox]:
+    """One store for all tests, which remove their containers."""
+    box = ContainerBox(ns)
+    yield box
+    box.clear()
+
+
+@pytest.fixture(scope="module")
+def service(shared: ContainerBox) -> Iterator[ServiceBox]:
+    """One service for all tests that do not end it."""
+    with serving(shared) as found:
+        yield found
+
+
+@pytest.fixture
+def whale(service: ServiceBox) -> Iterator[docker.DockerClient]:
+    """A client that speaks Docker's API."""
+    client = service.docker()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def seal(service: ServiceBox) -> Iterator[podman.PodmanClient]:
+    """A client that speaks Podman's."""
+    client = service.podman()
+    yield client
+    client.close()
+
+
+def read_all(stream: socket.socket) -> bytes:
+    """What comes until the end, as frames with their heads."""
+    stream.settimeout(SECONDS)
+    found = b""
+    while data := stream.recv(1 << 16):
+        found += data
+    return found
+
+
+def framed(number: int, data: bytes) -> bytes:
+    """A frame as Docker's API describes it."""
+    return bytes([number, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
+
+
+# The service itself
+
+
+def test_it_says_what_it_is(
+    service: ServiceBox, whale: docker.DockerClient, seal: podman.PodmanClient
+) -> None:
+    assert whale.ping() is True
+    assert seal.ping() is True
+    assert whale.api.api_version == whale.version()["ApiVersion"]
+    assert seal.version()["Components"][0]["Name"] == "nsbuild"
+    assert whale.info()["Images"] == seal.info()["store"]["imageStore"]["number"] == 1
+    with service.asked("HEAD", "/_ping") as answer:
+        assert (answer.status, answer.read()) == (200, b"")
+        assert answer.headers["Server"].startswith("nsbuild/")
+        assert answer.headers["Api-Version"] == whale.api.api_version
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "words"),
+    [
+        ("GET", "/v1.43/volumes", 404, "nsbuild has no endpoint GET /v1.43/volumes"),
+        ("PUT", "/libpod/info", 405, "nsbuild has no endpoint PUT /libpod/info"),
+        ("GET", "/v1.99/info", 400, "client version 1.99 is too new"),
+        ("GET", "/containers/json?filters=7", 400, "filters: not an object of lists"),
+        ("GET", '/containers/json?filters={"odd":["1"]}', 400, "odd is an invalid filter"),
+        ("GET", '/images/json?filters={"odd":["1"]}', 400, "nsbuild has no 'odd'"),
+        ("POST", "/containers/create", 400, "the body is not JSON"),
+        ("POST", "/containers/nosuch/start", 404, "No such container: nosuch"),
+        ("POST", "/libpod/containers/nosuch/wait", 404, 'no container with name or ID "nosuch"'),
+        ("DELETE", "/containers/nosuch", 404, "No such container: nosuch"),
+        ("GET", "/libpod/images/nosuch/exists", 404, "nosuch: image not known"),
+        ("POST", "/images/create?fromSrc=-", 501, "nsbuild import"),
+    ],
+)
+def test_errors_are_in_words(
+    service: ServiceBox, method: str, path: str, status: int, words: str
+) -> None:
+    code, answer = service.ask(method, path)
+    assert (code, answer["response"]) == (status, status)
+    assert words in answer["message"]
+    assert answer["cause"] == answer["message"]
+
+
+def test_it_is_there_for_nobody_else(service: ServiceBox) -> None:
+    assert service.socket.stat().st_mode & 0o777 == 0o600
+    assert service.socket.stat().st_uid == service.box.ns.account.uid
+    second = service.box("system", "service", service.uri)
+    assert second.code == 125
+    assert b"somebody else does" in second.stderr
+    assert service.socket.exists()
+
+
+# Images
+
+
+def test_images(whale: docker.DockerClient, seal: podman.PodmanClient) -> None:
+    image = whale.images.get("busybox")
+    assert image.tags == [IMAGE]
+    assert whale.images.get(image.id).attrs == image.attrs
+    other = seal.images.get(IMAGE)
+    assert image.id == f"sha256:{other.id}"
+    assert seal.images.get(image.id).attrs == other.attrs
+    assert [one.id for one in whale.images.list()] == [image.id]
+    assert [one.id for one in seal.images.list()] == [other.id]
+    assert whale.images.list(filters={"dangling": True}) == []
+    assert (seal.images.exists(IMAGE), seal.images.exists("nosuch")) == (True, False)
+    with pytest.raises(docker.errors.ImageNotFound):
+        whale.images.get("nosuch")
+    with pytest.raises(podman.errors.ImageNotFound):
+        seal.images.get("nosuch")
+    with pytest.raises(docker.errors.ImageNotFound):
+        whale.containers.create("nosuch", ["true"])
+
+
+def test_a_pull_that_fails(whale: docker.DockerClient, seal: podman.PodmanClient) -> None:
+    with pytest.raises(docker.errors.APIError, match="connection refused"):
+        whale.images.pull("127.0.0.1:1/nosuch:latest")
+    with pytest.raises(podman.errors.APIError, match="connection refused"):
+        seal.images.pull("127.0.0.1:1/nosuch:latest")
+    assert seal.images.pull(IMAGE, policy="missing").tags == [IMAGE]
+
+
+# Containers
+
+
+def test_a_container_from_beginning_to_end(whale: docker.DockerClient) -> None:
+    script = "echo out; echo err >&2; exit 3"
+    container = whale.containers.create(IMAGE, ["sh", "-c", script], name="one")
+    assert (container.name, container.status) == ("one", "created")
+    assert container.wait() == {"StatusCode": 0}
+    attached = container.attach_socket(params={"stdout": 1, "stderr": 1, "stream": 1})
+    container.start()
+    assert read_all(attached._sock) == framed(1, b"out\n") + framed(2, b"err\n")
+    attached.close()
+    assert container.wait() == {"StatusCode": 3}
+    container.reload()
+    assert (container.status, container.attrs["State"]["ExitCode"]) == ("exited", 3)
+    assert container.logs() == b"out\nerr\n"
+    assert container.logs(stdout=False) == b"err\n"
+    assert container.logs(tail=0) == b""
+    assert container.logs(tail=1, timestamps=True).endswith(b"Z err\n") is False
+    assert container.attach(logs=True) == b"out\nerr\n"
+    assert [one.name for one in whale.containers.list(all=True)] == ["one"]
+    assert whale.containers.list() == []
+    with pytest.raises(docker.errors.APIError, match="already in use") as caught:
+        whale.containers.create(IMAGE, ["true"], name="one")
+    assert caught.value.status_code == 409
+    container.remove()
+    with pytest.raises(docker.errors.NotFound):
+        whale.containers.get("one")
+
+
+def test_the_same_by_podman(seal: podman.PodmanClient) -> None:
+    script = "echo out; echo err >&2; exit 3"
+    container = seal.containers.create(IMAGE, ["sh", "-c", script], name="two")
+    assert (container.name, container.status) == ("two", "created")
+    container.start()
+    assert container.wait() == 3
+    container.reload()
+    assert (container.status, container.attrs["State"]["ExitCode"]) == ("exited", 3)
+    assert list(container.logs()) == [b"out\n", b"err\n"]
+    assert list(container.logs(stderr=False)) == [b"out\n"]
+    assert [one.name for one in seal.containers.list(all=True)] == ["two"]
+    assert seal.containers.list(all=True, filters={"name": "nosuch"}) == []
+    assert seal.containers.exists("two")
+    container.remove()
+    assert not seal.containers.exists("two")
+
+
+SHOWN = """
+echo "$A"; pwd; id -un; hostname; cat /in/file; (echo x > /in/file) 2>/dev/null || echo read-only
+echo x > /new && echo written; grep -c " /mnt " /proc/self/mounts
+"""
+
+
+def test_what_the_command_gets(
+    service: ServiceBox, whale: docker.DockerClient, seal: podman.PodmanClient
+) -> None:
+    directory = service.box.ns.directory()
+    (directory / "file").write_text("shared\n")
+    (directory / "file").chmod(0o666)
+    expected = b"b c\n/home\nroot\nother\nshared\nread-only\nwritten\n1\n"
+    bind = {str(directory): {"bind": "/in", "mode": "ro"}}
+    given: dict[str, Any] = {
+        "environment": {"A": "b c"},
+        "working_dir": "/home",
+        "hostname": "other",
+        "volumes": bind,
+        "user": "root",
+    }
+    container = whale.containers.create(IMAGE, ["sh", "-c", SHOWN], tmpfs={"/mnt": ""}, **given)
+    container.start()
+    assert container.wait() == {"StatusCode": 0}
+    assert container.logs() == expected
+    container.remove()
+    mounts = [{"type": "tmpfs", "target": "/mnt"}]
+    container = seal.containers.create(IMAGE, ["sh", "-c", SHOWN], mounts=mounts, **given)
+    container.start()
+    assert container.wait() == 0
+    assert b"".join(container.logs()) == expected
+    container.remove()
+
+
+def test_user_entrypoint_and_labels(whale: docker.DockerClient) -> None:
+    container = whale.containers.create(
+        IMAGE, ["-u"], entrypoint=["id"], user="1000:1000", labels={"a": "b"}, read_only=True
+    )
+    container.start()
+    assert container.wait() == {"StatusCode": 0}
+    assert container.logs() == b"1000\n"
+    container.reload()
+    assert container.labels == {"a": "b"}
+    found = whale.containers.list(all=True, filters={"label": "a=b"})
+    assert [one.id for one in found] == [container.id]
+    container.remove()
+
+
+def test_runs_repeat(service: ServiceBox, whale: docker.DockerClient) -> None:
+    script = "date +%s.%N; head -c 8 /dev/urandom | od -An -tx1; echo $$"
+    command = ["sh", "-c", script]
+    first, second = (whale.containers.run(IMAGE, command, remove=True) for _ in range(2))
+    assert first == second
+    ns = service.box.ns
+    assert ns.bare(*command).stdout != ns.bare(*command).stdout
+
+
+def test_stdin(whale: docker.DockerClient) -> None:
+    data = b"".join(b"%d\n" % number for number in range(50_000))
+    container = whale.containers.create(IMAGE, ["md5sum"], stdin_open=True)
+    params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+    attached = container.attach_socket(params=params)
+    container.start()
+    attached._sock.sendall(data)
+    attached._sock.shutdown(socket.SHUT_WR)
+    plain = subprocess.run(["md5sum"], input=data, capture_output=True, check=True).stdout
+    assert read_all(attached._sock) == framed(1, plain)
+    attached.close()
+    container.remove()
+
+
+def running(whale: docker.DockerClient) -> Any:  # noqa: ANN401 - docker-py has no types
+    """A container that waits for ever, and has begun to."""
+    container = whale.containers.run(IMAGE, WAIT_FOREVER, detach=True)
+    follow = container.logs(stream=True, follow=True)
+    assert next(follow) == b"ready\n"
+    follow.close()
+    return container
+
+
+def test_stop_kill_and_force(whale: docker.DockerClient) -> None:
+    container = running(whale)
+    with pytest.raises(docker.errors.APIError) as caught:
+        container.remove()
+    assert caught.value.status_code == 409
+    codes: list[int] = []
+    waiting = threading.Thread(target=lambda: codes.append(container.wait()["StatusCode"]))
+    waiting.start()
+    time.sleep(0.5)
+    assert codes == []
+    container.stop(timeout=20)
+    waiting.join(SECONDS)
+    assert codes == [128 + signal.SIGTERM]
+    container.stop()
+    with pytest.raises(docker.errors.APIError, match="is not running") as caught:
+        container.kill()
+    assert caught.value.status_code == 409
+    container.start()
+    container.start()
+    container.kill()
+    assert container.wait() == {"StatusCode": 128 + signal.SIGKILL}
+    container.start()
+    container.remove(force=True)
+    assert whale.containers.list(all=True) == []
+
+
+def test_a_container_that_removes_itself(whale: docker.DockerClient) -> None:
+    command = ["sh", "-c", "echo said; exit 5"]
+    container = whale.containers.create(IMAGE, command, auto_remove=True)
+    codes: list[int] = []
+
+    def wait() -> None:
+        codes.append(container.wait(condition="removed")["StatusCode"])
+
+    attached = container.attach_socket(params={"stdout": 1, "stream": 1})
+    container.start()
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    assert read_all(attached._sock) == framed(1, b"said\n")
+    attached.close()
+    waiting.join(SECONDS)
+    assert whale.containers.list(all=True) == []
+
+
+def test_a_command_that_is_not_there(whale: docker.DockerClient) -> None:
+    container = whale.containers.create(IMAGE, ["nosuch"])
+    with pytest.raises(docker.errors.APIError, match="cannot run nosuch"):
+        container.start()
+    container.reload()
+    assert container.status == "created"
+    container.remove()
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"mem_limit": 1 << 30}, "HostConfig.Memory: nsbuild has nothing of the kind"),
+        ({"network_mode": "container:x"}, "nsbuild has no network"),
+        ({"volumes": ["name:/in"]}, "no named volumes"),
+        ({"ports": {"80/tcp": 80}}, "PortBindings"),
+        ({"name": "-x"}, "names must match"),
+    ],
+)
+def test_what_nsbuild_has_not(
+    whale: docker.DockerClient, option: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(docker.errors.APIError, match=words) as caught:
+        whale.containers.create(IMAGE, ["true"], **option)
+    assert caught.value.status_code == 400
+    assert whale.containers.list(all=True) == []
+
+
+# Beginning and end
+
+
+@pytest.mark.parametrize("client", ["docker", "podman"])
+def test_what_qubes_builder_does(service: ServiceBox, client: str, tmp_path: Path) -> None:
+    """The calls of v2's ContainerExecutor in their order, verbs included."""
+    box = service.box
+    source, empty, out = (box.ns.directory(name) for name in ("source-", "empty-", "out-"))
+    (source / "hello").write_text("Hello!\n")
+    (source / "hello").chmod(0o644)
+    api = service.docker() if client == "docker" else service.podman()
+    image = api.images.get(api.images.get(IMAGE).attrs["Id"])
+    script = (
+        'mkdir -p /builder/build && chown -R root:root /builder && echo "$A" >> /builder/t/hello'
+    )
+    container = api.containers.create(
+        image,
+        ["sh", "-c", f"{script}; exit 4"],
+        privileged=True,
+        environment={"A": "It works!"},
+        mounts=[{"type": "bind", "source": "/dev/zero", "target": "/dev/zero"}],
+        init=True,
+    )
+    for parent in ("/", "/builder", "/builder/t"):
+        box.ok("cp", f"{empty}/.", f"{container.id}:{parent}")
+    box.ok("cp", str(source / "hello"), f"{container.id}:/builder/t")
+    assert box("cp", "/no/such/file", f"{container.id}:/tmp").code == 125
+    assert box("start", "--attach", container.id).code == 4
+    box.ok("cp", f"{container.id}:/builder/t/hello", str(out))
+    assert (out / "hello").read_text() == "Hello!\nIt works!\n"
+    assert box("cp", f"{container.id}:/no/such/file", str(out)).code == 125
+    container.wait()
+    container.remove()
+    assert container.id not in [one.id for one in api.containers.list(all=True)]
+    api.close()
+
+
+def test_its_death_is_nothing_to_the_containers(shared: ContainerBox) -> None:
+    # A store has one service in these tests; this one has a socket of its own.
+    box = ContainerBox(shared.ns)
+    first = ServiceBox(box)
+    client = first.docker()
+    container = running(client)
+    client.close()
+    assert first.end(signal.SIGKILL)[0] == -signal.SIGKILL
+    assert first.socket.exists()
+    with serving(box) as second:
+        client = second.docker()
+        found = client.containers.get(container.id)
+        assert found.status == "running"
+        found.remove(force=True)
+        client.close()
+
+
+def test_it_ends_when_told(shared: ContainerBox) -> None:
+    box = ContainerBox(shared.ns)
+    service = ServiceBox(box)
+    client = service.docker()
+    container = running(client)
+
+    def wait() -> None:
+        with pytest.raises(requests.exceptions.RequestException):
+            container.wait()
+
+    # Two clients that would wait for ever.
+    threads = [
+        threading.Thread(target=wait),
+        threading.Thread(target=lambda: list(container.logs(stream=True, follow=True))),
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    assert service.end() == (0, "")
+    for thread in threads:
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+    client.close()
+    assert not service.socket.exists()
+    assert box.state(container.id) == "running"
+    box.clear()
+    assert none_marked(service.mark)
+
+
+def test_it_ends_when_nobody_asks(shared: ContainerBox) -> None:
+    box = ContainerBox(shared.ns)
+    service = ServiceBox(box, time="2")
+    client = service.podman()
+    for _ in range(4):
+        assert client.ping()
+        time.sleep(0.8)
+    client.close()
+    said, _ = service.process.communicate(timeout=SECONDS)
+    assert (service.process.returncode, said) == (0, b"")
+    assert not service.socket.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["tcp:localhost:80"], "only at unix:///PATH"),
+        (["--time=-1"], "invalid time -1"),
+        (["unix:///" + "x" * 120], "longer than 107 bytes"),
+        (["unix:///proc/nsbuild.sock"], "cannot listen at /proc/nsbuild.sock"),
+        (["--network=bridge"], "invalid choice"),
+    ],
+)
+def test_bad_options(ns: Runner, words: list[str], complaint: str) -> None:
+    seen = ns.outside(ns.command("system", "service", *words))
+    assert seen.code == 125
+    assert complaint in seen.stderr.decode()
