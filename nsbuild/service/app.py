@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from nsbuild.errors import NsbuildError
-from nsbuild.service import containers, images, streams, system
+from nsbuild.service import archives, containers, images, streams, system
 from nsbuild.service.errors import ApiError
 from nsbuild.service.requests import SERVICE, Service, is_podman
 
@@ -40,6 +40,9 @@ BOTH: tuple[tuple[str, str, Handler], ...] = (
     ("POST", f"{_CONTAINER}/wait", containers.wait),
     ("POST", f"{_CONTAINER}/attach", streams.attach),
     ("GET", f"{_CONTAINER}/logs", streams.logs),
+    ("GET", f"{_CONTAINER}/archive", archives.get),
+    ("HEAD", f"{_CONTAINER}/archive", archives.get),
+    ("PUT", f"{_CONTAINER}/archive", archives.put),
     ("DELETE", _CONTAINER, containers.remove),
 )
 DOCKERS: tuple[tuple[str, str, Handler], ...] = (("POST", "/images/create", images.create),)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import socket
 import subprocess
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -349,6 +351,33 @@ def test_what_nsbuild_has_not(
         whale.containers.create(IMAGE, ["true"], **option)
     assert caught.value.status_code == 400
     assert whale.containers.list(all=True) == []
+
+
+def test_archives(whale: docker.DockerClient) -> None:
+    container = whale.containers.create(IMAGE, ["cat", "/home/new"])
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("new")
+        member.size, member.mode, member.uid = 4, 0o640, 0
+        archive.addfile(member, io.BytesIO(b"new\n"))
+    assert container.put_archive("/home", packed.getvalue())
+    container.start()
+    assert container.wait() == {"StatusCode": 0}
+    assert container.logs() == b"new\n"
+    chunks, about = container.get_archive("/home/new")
+    assert (about["name"], about["size"], about["mode"]) == ("new", 4, 0o640)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+        found = archive.extractfile("new")
+        assert found is not None
+        assert found.read() == b"new\n"
+    assert container.get_archive("/home")[1]["mode"] & 1 << 31
+    with pytest.raises(docker.errors.NotFound, match="could not be found"):
+        container.get_archive("/nosuch")
+    with pytest.raises(docker.errors.NotFound, match="must be a directory"):
+        container.put_archive("/nosuch", packed.getvalue())
+    with pytest.raises(docker.errors.APIError, match="no tar archive"):
+        container.put_archive("/home", b"junk" * 1000)
+    container.remove()
 
 
 # Beginning and end
