@@ -14,13 +14,14 @@ MAN_PAGES := $(patsubst docs/man/%.md,.cache/man/%,$(wildcard docs/man/*.md))
 
 # The container itself needs a kernel, Python, libseccomp and uidmap. The rest builds the test guests
 # (C, i386, musl, Go), the demo's package and the man pages, and is what the acceptance tests pack
-# (an archive of every kind) and build with. Every target looks whether they are there.
+# (an archive of every kind) and build with, and brings images in and out. Every target looks
+# whether they are there.
 PACKAGES := \
   autoconf bubblewrap build-essential busybox-static ca-certificates cmake cpio debhelper debootstrap \
-  default-jdk-headless dpkg-dev e2fsprogs fakeroot gcc gcc-multilib git golang-go help2man iproute2 \
-  libc6-dev libcap-dev libseccomp2 make man-db mmdebstrap musl-tools ninja-build openssl pandoc perl \
-  procps psmisc python3 python3-dev python3-venv rsync shellcheck squashfs-tools strace sudo texinfo \
-  uidmap util-linux uuid-runtime xorriso zip
+  default-jdk-headless docker-registry dpkg-dev e2fsprogs fakeroot gcc gcc-multilib git golang-go \
+  help2man iproute2 libc6-dev libcap-dev libseccomp2 make man-db mmdebstrap musl-tools ninja-build \
+  openssl pandoc perl podman procps psmisc python3 python3-dev python3-venv rsync shellcheck skopeo \
+  squashfs-tools strace sudo texinfo uidmap util-linux uuid-runtime xorriso zip
 
 # The toolchains of tests/acceptance/corpus, beyond those: 540 MB to fetch, 2.7 GB on the disk.
 CORPUS_PACKAGES := \

@@ -48,15 +48,19 @@ class _Voice:
 
     program = "nsbuild"
     quiet = False
+    every_line = True
 
 
-def speak_as(program: str, quiet: bool) -> None:
+def speak_as(program: str, quiet: bool, every_line: bool = True) -> None:
     """Say `program` before each report from now on; if `quiet`, give no warning.
+
+    Unless `every_line`, a report of several lines has it before the first alone.
 
     For a program that stands in for another one, whose callers expect no other words on stderr.
     """
     _Voice.program = program
     _Voice.quiet = quiet
+    _Voice.every_line = every_line
 
 
 def warn(text: str) -> None:
@@ -67,12 +71,15 @@ def warn(text: str) -> None:
 
 def report(text: str) -> None:
     """Tell the user what has failed: a line on stderr for each one of `text`."""
-    for line in text.split("\n"):
-        _say(_Voice.program, line)
+    first, *others = text.split("\n")
+    _say(_Voice.program, first)
+    for line in others:
+        _say(_Voice.program if _Voice.every_line else "", line)
 
 
 def _say(program: str, text: str) -> None:
     # None where the caller has closed the descriptor.
     if sys.stderr is not None:
-        sys.stderr.write(f"{program}: {text}\n")
+        head = f"{program}: " if program else ""
+        sys.stderr.write(f"{head}{text}\n")
         sys.stderr.flush()

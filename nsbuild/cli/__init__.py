@@ -7,6 +7,7 @@ verb's summary is written here rather than asked from its module.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -67,6 +68,9 @@ def main(chroot: bool = False) -> NoReturn:
     if arguments[:1] == ["chroot"] and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         # No exception: its caller is to see that the signal has ended it.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What comes from outside may be no text, and be shown all the same.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = run(arguments)
     except NsbuildError as error:

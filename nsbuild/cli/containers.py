@@ -10,7 +10,6 @@ from nsbuild.container.records import EXITED, Record, Records
 from nsbuild.errors import NsbuildError, report
 from nsbuild.images.store import Store
 
-
 FILTERS = ("id", "name", "status", "exited", "ancestor", "label")
 
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import sys
 from collections.abc import Callable
 
-from nsbuild.cli import human, imageview
+from nsbuild.cli import human, imagefilters, imageview
 from nsbuild.cli.output import formatted, pretty_json
 from nsbuild.cli.podman import PodmanParser, begin
-from nsbuild.errors import NsbuildError
-from nsbuild.images import reference
 from nsbuild.images.documents import Image
-from nsbuild.images.lookup import choose
 from nsbuild.images.store import Store
 
 HEADINGS = {"ID": "IMAGE ID", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT"}
-_SORTS: dict[str, Callable[[Image], object]] = {
-    "created": lambda image: -human.moment(imageview.created(image)).timestamp(),
-    "id": lambda image: image.id,
-    "repository": lambda image: (
-        reference.repository_and_tag(image.names[0])[0] if image.names else ""
-    ),
-    "size": lambda image: image.size,
-    "tag": lambda image: reference.repository_and_tag(image.names[0])[1] if image.names else "",
+_Line = tuple[Image, str]
+"""An image and one of its names, or an empty one."""
+
+_SORTS: dict[str, Callable[[_Line], tuple[float, str]]] = {
+    "created": lambda line: (-human.moment(imageview.created(line[0])).timestamp(), ""),
+    "id": lambda line: (0, line[0].id),
+    "repository": lambda line: (0, line[1]),
+    "size": lambda line: (line[0].size, ""),
+    "tag": lambda line: (0, line[1].rpartition(":")[2]),
 }
 
 
@@ -33,21 +30,27 @@ def main(arguments: list[str]) -> int:
     begin()
     options = _parser().parse_args(arguments)
     store = Store.default()
+    filters = imagefilters.parse(options.filter)
     everything = store.images()
-    filters = _filters(options.filter)
-    images = [image for image in everything if _wanted(image, everything, options.name, filters)]
-    images.sort(key=_SORTS[options.sort])  # type: ignore[arg-type]
+    lines = [
+        (image, name)
+        for image in everything
+        if (not options.name or imagefilters.is_meant(image, options.name))
+        and imagefilters.passes(image, filters, everything)
+        for name in image.names or ("",)
+    ]
+    lines.sort(key=_SORTS[options.sort])
+    # An image with several names once.
+    images = list({image.id: image for image, _ in lines}.values())
     if options.quiet:
-        shown = dict.fromkeys(
-            f"sha256:{image.id}" if options.no_trunc else image.id[: imageview.SHORT]
-            for image in images
-        )
-        sys.stdout.write("".join(f"{identity}\n" for identity in shown))
+        whole = options.no_trunc
+        ids = (f"sha256:{one.id}" if whole else one.id[: imageview.SHORT] for one in images)
+        sys.stdout.write("".join(f"{identity}\n" for identity in ids))
     elif options.format == "json":
-        lines = [imageview.summary(image, len(store.users(image))) for image in images]
-        sys.stdout.write(pretty_json(lines, indent=4))
+        shown = [imageview.summary(image, len(store.users(image))) for image in images]
+        sys.stdout.write(pretty_json(shown, indent=4))
     else:
-        _table(store, images, options)
+        _table(store, lines, options)
     return 0
 
 
@@ -67,7 +70,7 @@ def _parser() -> PodmanParser:
     return parser
 
 
-def _table(store: Store, images: list[Image], options: argparse.Namespace) -> None:
+def _table(store: Store, lines: list[_Line], options: argparse.Namespace) -> None:
     columns = ["Repository", "Tag", "ID", "CreatedSince", "Size"]
     if options.digests:
         columns.insert(2, "Digest")
@@ -78,96 +81,6 @@ def _table(store: Store, images: list[Image], options: argparse.Namespace) -> No
     )
     rows = [
         imageview.row(image, name, len(store.users(image)), truncate=not options.no_trunc)
-        for image in images
-        for name in image.names or ("",)
-        if not options.name or not name or _names(options.name, name, image)
+        for image, name in lines
     ]
     sys.stdout.write(formatted(template, rows, HEADINGS, not options.noheading, "images"))
-
-
-def _names(text: str, name: str, image: Image) -> bool:
-    """Whether IMAGE means this line: a name without a tag means all tags."""
-    if choose([image], text) is None:
-        return False
-    try:
-        wanted = reference.parse(text)
-    except NsbuildError:
-        return True
-    if image.id.startswith(reference.id_prefix(text) or "-"):
-        return True
-    return not wanted.tag or wanted.tag == reference.repository_and_tag(name)[1]
-
-
-def _wanted(
-    image: Image, everything: list[Image], name: str | None, filters: dict[str, list[str]]
-) -> bool:
-    if name and not _is_meant(image, name):
-        return False
-    return all(
-        any(FILTERS[key](image, value, everything) for value in asked)
-        for key, asked in filters.items()
-    )
-
-
-def _filters(texts: list[str]) -> dict[str, list[str]]:
-    """The values of each filter, of which one has to fit."""
-    filters: dict[str, list[str]] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or key not in FILTERS:
-            raise NsbuildError(
-                f'invalid image filter "{text}": must be in the format "filter=value"'
-                if not equals
-                else f'unsupported image filter "{key}"'
-            )
-        filters.setdefault(key, []).append(value)
-    return filters
-
-
-def _is_meant(image: Image, text: str) -> bool:
-    if choose([image], text) is not None:
-        return True
-    try:
-        wanted = reference.parse(text)
-    except NsbuildError:
-        return False
-    if wanted.tag or wanted.digest:
-        return False
-    repositories = {reference.repository_and_tag(name)[0] for name in image.names}
-    return any(f"/{one}".endswith(f"/{wanted.repository}") for one in repositories)
-
-
-def _label(image: Image, value: str) -> bool:
-    key, equals, text = value.partition("=")
-    found = imageview.labels(image)
-    return key in found and (not equals or found[key] == text)
-
-
-def _reference(image: Image, value: str) -> bool:
-    return any(
-        fnmatch.fnmatchcase(form, value)
-        for name in image.names
-        for form in (name, reference.repository_and_tag(name)[0], name.partition("/")[2])
-    )
-
-
-def _relative(sign: int) -> Callable[[Image, str, list[Image]], bool]:
-    def compare(image: Image, value: str, everything: list[Image]) -> bool:
-        other = choose(everything, value)
-        if other is None:
-            raise NsbuildError(f"could not find local image for filter: {value}: image not known")
-        mine, its = (human.moment(imageview.created(one)).timestamp() for one in (image, other))
-        return (mine - its) * sign > 0
-
-    return compare
-
-
-FILTERS: dict[str, Callable[[Image, str, list[Image]], bool]] = {
-    "after": _relative(1),
-    "since": _relative(1),
-    "before": _relative(-1),
-    "dangling": lambda image, value, _: (not image.names) == (value.lower() in ("true", "1")),
-    "id": lambda image, value, _: image.id.startswith(value),
-    "label": lambda image, value, _: _label(image, value),
-    "reference": lambda image, value, _: _reference(image, value),
-}

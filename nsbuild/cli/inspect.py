@@ -49,7 +49,9 @@ def inspect(arguments: list[str], verb: str, kinds: tuple[str, ...]) -> int:
     if "container" in kinds:
         add("-l", "--latest", action="store_true", help="the container that was made last")
     if kinds == ("image",):
-        add("--packages", action="store_true", help="show the packages in it")
+        add("--packages", action="store_true", help="show the packages in it, of dpkg and rpm")
+        add("--files", action="store_true", help="show the files in it, with their digests")
+        add("--sbom", action="store_true", help="show both as SPDX in JSON")
     add("names", metavar="NAME", nargs="*")
     options = parser.parse_args(arguments)
     if getattr(options, "latest", False):
@@ -58,7 +60,7 @@ def inspect(arguments: list[str], verb: str, kinds: tuple[str, ...]) -> int:
         options.names.append(latest_name())
     if not options.names:
         raise NsbuildError("no images or containers to inspect: give at least one name")
-    if getattr(options, "packages", False):
+    if kinds == ("image",) and (options.packages or options.files or options.sbom):
         return int(importlib.import_module("nsbuild.cli.packages").show(options))
     kind = getattr(options, "type", kinds[0])
     found, missing = [], []

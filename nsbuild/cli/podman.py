@@ -43,8 +43,26 @@ class PodmanParser(argparse.ArgumentParser):
         )
         self.add_argument("--help", action="help", help="show this")
 
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """See argparse; an option that it does not know comes before a word that is missing."""
+        for word in args or ():
+            if word == "--" or not word.startswith("-") or word == "-":
+                break
+            name = word.partition("=")[0] if word.startswith("--") else word[:2]
+            if name not in self._option_string_actions:
+                self.error(f"unrecognized arguments: {word}")
+            if self._option_string_actions[name].nargs != 0:
+                # What follows may be its value.
+                break
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """See argparse."""
+        if message.startswith("the following arguments are required: "):
+            names = message.partition(": ")[2].split(", ")
+            raise NsbuildError(f"requires at least {len(names)} arg(s): {' '.join(names)}")
         unknown = message.removeprefix("unrecognized arguments: ").split(" ")[0]
         if message.startswith("unrecognized arguments: -"):
             short = not unknown.startswith("--")
@@ -102,7 +120,7 @@ def each(names: Sequence[str], act: Callable[[str], None]) -> int:
 
 def begin() -> None:
     """Speak as Podman does from here on."""
-    speak_as("Error", quiet=False)
+    speak_as("Error", quiet=False, every_line=False)
 
 
 def need(condition: bool, message: str) -> None:

@@ -48,7 +48,12 @@ def main(arguments: list[str]) -> int:
 
 def remove(store: Store, name: str, force: bool, ignore: bool) -> list[str]:
     """Take `name` from an image, or remove it; what was done, a line for each step."""
-    image = store.find(name)
+    try:
+        image = store.find(name)
+    except NsbuildError:
+        if not force or not store.forget(name):
+            raise
+        return [f"Untagged: {name}"]
     if image is None:
         if ignore:
             return []

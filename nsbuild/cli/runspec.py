@@ -15,9 +15,9 @@ import time
 from typing import Any, NamedTuple
 
 from nsbuild.cli import runvalues, values
-from nsbuild.cli.exec import add_determinism
 from nsbuild.cli.podman import PodmanParser, add_refused, need
 from nsbuild.cli.rules import Options
+from nsbuild.cli.sameness import add_determinism
 from nsbuild.cli.settings import DEFAULTS, Settings
 from nsbuild.container import cpumodel
 from nsbuild.container.environment import base_environment, compose

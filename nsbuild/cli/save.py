@@ -75,8 +75,12 @@ def _archive(store: Store, images: archives.Named, options: argparse.Namespace) 
     try:
         with open(options.output, "wb") as out:
             ARCHIVES[options.format](store, images, out)
-    except OSError as error:
-        raise NsbuildError.from_os(f"cannot write {options.output}", error) from error
+    except (OSError, NsbuildError) as error:
+        if os.path.isfile(options.output):
+            os.unlink(options.output)
+        if isinstance(error, OSError):
+            raise NsbuildError.from_os(f"cannot write {options.output}", error) from error
+        raise
 
 
 def _directory(store: Store, images: archives.Named, options: argparse.Namespace) -> None:

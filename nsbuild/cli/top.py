@@ -31,7 +31,11 @@ def main(arguments: list[str]) -> int:
     podman.begin()
     options = make_parser().parse_args(arguments)
     records = open_records()
-    record = records.find(chosen_names(options, "top", records)[0])
+    name = chosen_names(options, "top", records)[0]
+    try:
+        record = records.find(name)
+    except NsbuildError as error:
+        raise NsbuildError(f"unable to look up requested container: {error}") from error
     records.close()
     podman.need(record.state == RUNNING, "top can only be used on running containers")
     rows = [_HEADINGS, *_processes(supervisor_of(record))]

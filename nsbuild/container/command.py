@@ -84,11 +84,7 @@ def run_command(
         resource.setrlimit(number, limit)
     if contract is None:
         _set_soft_limits()
-    try:
-        _take_limits(spec)
-    except OSError as error:
-        handover.exec_failed(STAGE_LIMITS, error.errno or 0)
-        os._exit(EXIT_OURS)
+    _take_limits(spec, handover)
     # What select and ppoll write back is how much real time was left.
     persona = contract.caller.persona if contract else 0
     personality(persona | ADDR_NO_RANDOMIZE | STICKY_TIMEOUTS)
@@ -153,14 +149,15 @@ def _set_soft_limits() -> None:
         resource.setrlimit(number, (soft, hard))
 
 
-def _take_limits(spec: CommandSpec) -> None:
+def _take_limits(spec: CommandSpec, handover: Handover) -> None:
     """The limits that were asked for; and a bounding set, from which an exec makes the others."""
     for number, soft, hard in spec.limits:
         try:
             resource.setrlimit(number, (soft, hard))
-        except ValueError as error:
-            # What Python makes of EPERM and EINVAL.
-            raise OSError(errno.EPERM, str(error)) from error
+        except ValueError:
+            # What Python makes of EPERM.
+            handover.exec_failed(STAGE_LIMITS, errno.EPERM)
+            os._exit(EXIT_OURS)
     if spec.bounding is None:
         return
     # An exec adds what is inheritable to what root gets from the bounding set.

@@ -30,11 +30,22 @@ def read(path: str) -> Entries:
     return entries
 
 
-def encode(entries: Entries, descriptors: dict[str, dict[str, Any]]) -> bytes:
-    """The text of the file; `descriptors` has one for each digest."""
+def descriptors(path: str) -> dict[str, dict[str, Any]]:
+    """The descriptor of each digest in the file `path`, which can be read, or is not there."""
+    try:
+        with open(path, "rb") as file:
+            content = documents.decode(file.read(), path)
+    except FileNotFoundError:
+        return {}
+    plain = ("mediaType", "digest", "size")
+    return {one["digest"]: {key: one.get(key) for key in plain} for one in content["manifests"]}
+
+
+def encode(entries: Entries, described: dict[str, dict[str, Any]]) -> bytes:
+    """The text of the file; `described` has a descriptor for each digest."""
     manifests = []
     for digest, name in entries:
-        one = dict(descriptors[digest])
+        one = dict(described[digest])
         if name:
             one["annotations"] = {documents.REF_NAME: name}
         manifests.append(one)

@@ -13,11 +13,10 @@ def choose(images: list[Image], name: str) -> Image | None:
     """The one of `images` that `name` means."""
     digits = reference.id_prefix(name)
     if not name.startswith("sha256:"):
-        with contextlib.suppress(NsbuildError):
-            for full in reference.candidates(name):
-                for image in images:
-                    if full in image.names or _has_digest(image, full):
-                        return image
+        for full in reference.may_mean(name):
+            for image in images:
+                if full in image.names or _has_digest(image, full):
+                    return image
     if digits:
         matching = {image.id: image for image in images if image.id.startswith(digits)}
         if len(matching) > 1 and len(digits) < 64:
@@ -43,10 +42,10 @@ def _has_digest(image: Image, full: str) -> bool:
 
 def name_of(image: Image, name: str) -> str:
     """The full name by which `name` means `image`; empty where it is its id or digest."""
+    for full in reference.may_mean(name):
+        if full in image.names:
+            return full
     with contextlib.suppress(NsbuildError):
-        for full in reference.candidates(name):
-            if full in image.names:
-                return full
         if not image.id.startswith(reference.id_prefix(name) or "-"):
             return next((full for full in image.names if reference.means(name, full)), "")
     return ""

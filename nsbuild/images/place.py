@@ -1,7 +1,7 @@
 """The directory in which a store lies: its lock, what is being made in it, and its rubbish.
 
     oci-layout  index.json  blobs/sha256/   an OCI image layout, as other tools read it
-    layers/DIFFID/{tree,notes.json}         what is in a layer, unpacked
+    layers/DIFFID/tree/                     what is in a layer, unpacked
     pins/USER                               the id of the image that USER needs
     tmp/NAME/                               of one writer, who holds a lock (flock(2)) on it
     lock                                    shared for reading, exclusive for changing anything
@@ -23,6 +23,7 @@ from collections.abc import Iterator
 
 from nsbuild.errors import NsbuildError
 from nsbuild.images.asroot import as_root
+from nsbuild.kernel.files import syncfs
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}\n'
 DIRECTORIES = ("blobs/sha256", "layers", "pins", "tmp")
@@ -91,6 +92,14 @@ class Place:
             yield shop
         finally:
             shop.close()
+
+    def sync(self) -> None:
+        """Have on the disk what was written: all at once, as a layer has thousands of files."""
+        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syncfs(fd)
+        finally:
+            os.close(fd)
 
     def discard(self, path: str) -> None:
         """Take `path` out of the store. The caller holds the exclusive lock, and sweeps later."""
@@ -215,11 +224,3 @@ def sync_directory(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def write_synced(path: str, data: bytes) -> None:
-    """Write a new file, and have it on the disk."""
-    with open(path, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -108,6 +108,14 @@ def candidates(text: str) -> tuple[str, ...]:
     return str(_at(reference, LOCAL)), str(_at(reference, HUB))
 
 
+def may_mean(text: str) -> tuple[str, ...]:
+    """The same; none where `text` is no reference but perhaps something else."""
+    try:
+        return candidates(text)
+    except NsbuildError:
+        return ()
+
+
 def means(text: str, name: str) -> bool:
     """Whether the short name `text` is the end of the full `name`, whatever registry it is at."""
     short, full = parse(text), parse(name)

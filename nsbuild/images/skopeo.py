@@ -41,6 +41,9 @@ def copy(
     """
     command = ["skopeo", *_policy(), *overrides, "copy", *options, source, destination]
     environment = {**os.environ, "TMPDIR": shop.path}
+    if os.geteuid():
+        # Without it skopeo looks for passwords below /run/containers, where root alone may look.
+        environment.setdefault("XDG_RUNTIME_DIR", shop.path)
     try:
         process = subprocess.Popen(
             command,
@@ -88,7 +91,7 @@ def _reason(complaint: str) -> str:
     found = _FATAL.findall(complaint)
     if not found:
         return complaint.strip().splitlines()[-1] if complaint.strip() else "skopeo failed"
-    return re.sub(r"\\(.)", r"\1", found[-1])
+    return re.sub(r"\\(.)", lambda sign: " " if sign[1] in "nt" else sign[1], found[-1])
 
 
 def split(text: str) -> tuple[str, str]:

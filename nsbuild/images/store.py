@@ -13,13 +13,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
-from nsbuild.errors import NsbuildError
+from nsbuild.errors import NsbuildError, warn
 from nsbuild.images import documents, index, reference
 from nsbuild.images.asroot import as_root
 from nsbuild.images.documents import OCI_CONFIG, OCI_MANIFEST, Image, Layer
 from nsbuild.images.layertar import write_layer
 from nsbuild.images.lookup import choose
-from nsbuild.images.place import Place, Workshop, replace, sync_directory, write_synced
+from nsbuild.images.place import Place, Workshop, replace, sync_directory
 from nsbuild.images.streams import CHUNK, Hashed, LayerStream
 from nsbuild.images.trees import unpack_layer
 
@@ -57,11 +57,11 @@ class Store:
     # Reading
 
     def images(self) -> list[Image]:
-        """All of them, the last that came first."""
+        """All of them, the last that came first; warns of those that are damaged."""
         if not self.place.exists():
             return []
         with self.place.locked(exclusive=False):
-            return self._images()
+            return self._images(warn)
 
     def image(self, name: str) -> Image:
         """The image that `name` means: a name, an id or the start of one, a digest."""
@@ -77,17 +77,22 @@ class Store:
         with self.place.locked(exclusive=False):
             entries = self._index()
             digests = {full: digest for digest, full in entries if full}
-            with contextlib.suppress(NsbuildError):
-                # Without a look at all the others: every start of a container comes here.
-                for full in reference.candidates(name):
-                    if full in digests:
-                        return self._image(digests[full], index.names(entries, digests[full]))
-            return choose(self._images(), name)
+            # Without a look at all the others: every start of a container comes here.
+            for full in reference.may_mean(name):
+                if full in digests:
+                    return self._image(digests[full], index.names(entries, digests[full]))
+            return choose(self._images(warn), name)
 
-    def _images(self) -> list[Image]:
+    def _images(self, damaged: Callable[[str], None]) -> list[Image]:
+        """Those that can be read; `damaged` is told of the others."""
         entries = self._index()
-        digests = dict.fromkeys(digest for digest, _ in reversed(entries))
-        return [self._image(digest, index.names(entries, digest)) for digest in digests]
+        images = []
+        for digest in dict.fromkeys(digest for digest, _ in reversed(entries)):
+            try:
+                images.append(self._image(digest, index.names(entries, digest)))
+            except NsbuildError as error:
+                damaged(str(error))
+        return images
 
     def _image(self, digest: str, names: tuple[str, ...]) -> Image:
         manifest = documents.decode(self._document(digest), f"manifest {digest}")
@@ -117,7 +122,7 @@ class Store:
         if documents.digest_of(data) != digest:
             raise NsbuildError(
                 f"blob {digest} of {self.path} is damaged: its bytes have another digest",
-                "remove the image by its id, or pull it again",
+                "pull or load the image again, or remove it by `rmi -f` and its name",
             )
         return data
 
@@ -174,8 +179,6 @@ class Store:
         def work() -> list[Any]:
             with open(path, "xb") as file:
                 size, digest = write_layer(tree, file, upper)
-                file.flush()
-                os.fsync(file.fileno())
             return [size, digest]
 
         size, digest = as_root(work)
@@ -192,8 +195,6 @@ class Store:
                     while data := stream.read(CHUNK):
                         out.write(data)
                     size, digest = stream.tell(), stream.digest()
-                out.flush()
-                os.fsync(out.fileno())
         except OSError as error:
             raise NsbuildError.from_os(f"cannot import {path}", error) from error
         os.rename(made, self._own_workshop().at(digest.removeprefix("sha256:")))
@@ -244,7 +245,8 @@ class Store:
             trees = self._unpack_into(shop, layers, made) if unpack else {}
             for name, data in ((config_digest, config_text), (digest, text)):
                 made[name] = shop.at(name)
-                write_synced(made[name], data)
+                with open(made[name], "xb") as file:
+                    file.write(data)
             return self._kept(self._publish(made, trees, image))
 
     def _added(self, layers: Iterable[Layer]) -> dict[str, str]:
@@ -303,6 +305,23 @@ class Store:
         """Remove an image and what only it needs; raises NsbuildError while it is pinned."""
         self._change(lambda entries: index.without(entries, image.digest), image, leaving=True)
 
+    def forget(self, name: str) -> bool:
+        """Remove an image that is too damaged to be read, by a full name or its manifest's digest.
+
+        Whether there was one.
+        """
+        if not self.place.exists():
+            return False
+        wanted = {name, *reference.may_mean(name)}
+        with self.place.locked(exclusive=True):
+            entries = self._index()
+            gone = {one for one, full in entries if full in wanted or one in wanted}
+            if gone:
+                self._write_index([one for one in entries if one[0] not in gone])
+                self._drop_unused()
+        self.place.sweep()
+        return bool(gone)
+
     def _change(
         self,
         change: Callable[[index.Entries], index.Entries],
@@ -328,6 +347,7 @@ class Store:
         An image that is there with the same config keeps its manifest, and gets the names.
         """
         kept = None
+        self.place.sync()
         with self.place.locked(exclusive=True):
             for digest, path in blobs.items():
                 if os.path.exists(path) and not self._is_there(digest, path):
@@ -362,26 +382,28 @@ class Store:
                 f"cannot keep image {image.id[:12]}: blob {gone[0]} is not in {self.path}",
                 "the image that had it was removed meanwhile",
             )
-        same = [one.digest for one in self._images() if one.id == image.id]
+        same = [one.digest for one in self._images(_silent) if one.id == image.id]
         digest = same[0] if same and image.digest not in same else image.digest
         entries = index.with_names(self._index(), digest, image.names)
         self._write_index(entries)
         return self._image(digest, index.names(entries, digest))
 
     def _write_index(self, entries: index.Entries) -> None:
-        descriptors = {}
-        for digest, _ in entries:
-            media_type = documents.decode(self._document(digest), digest).get("mediaType")
-            size = os.stat(self.blob(digest)).st_size
-            descriptors[digest] = documents.make_descriptor(
-                media_type or OCI_MANIFEST, digest, size
-            )
-        text = index.encode(entries, descriptors)
-        replace(self.place.at("index.json"), text, self.place.at("tmp"))
+        path = self.place.at("index.json")
+        described = index.descriptors(path)
+        for digest in {digest for digest, _ in entries} - described.keys():
+            text = self._document(digest)
+            kind = documents.decode(text, digest).get("mediaType") or OCI_MANIFEST
+            described[digest] = documents.make_descriptor(kind, digest, len(text))
+        replace(path, index.encode(entries, described), self.place.at("tmp"))
 
     def _drop_unused(self) -> None:
         """Take out blobs and trees that no image has; the caller holds the exclusive lock."""
-        images = self._images()
+        damaged: list[str] = []
+        images = self._images(damaged.append)
+        if damaged:
+            # Nobody can say what those need.
+            return
         blobs = {digest.removeprefix("sha256:") for image in images for digest in _blobs(image)}
         trees = {one.removeprefix("sha256:") for image in images for one in image.diff_ids}
         for name, used in (("blobs/sha256", blobs), ("layers", trees)):

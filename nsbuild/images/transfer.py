@@ -34,7 +34,9 @@ def pull(
     if transport not in ("", "docker"):
         path, _, wanted = argument.partition(":") if transport != "dir" else (argument, "", "")
         return [image for image, _ in load(store, path, say, wanted)]
-    full = reference.remote(argument)
+    asked = reference.parse(reference.remote(argument))
+    # A registry is asked for the one or the other; a digest says more.
+    full = str(asked._replace(tag="") if asked.digest else asked)
     say(f"Trying to pull {full}...")
     with store.place.workshop() as shop:
         copied = ("--preserve-digests", "--remove-signatures", *options)
@@ -52,6 +54,8 @@ def load(
     try:
         os.stat(path)
         archive = look_into(path)
+    except FileNotFoundError as error:
+        raise NsbuildError(f"stat {path}: no such file or directory") from error
     except OSError as error:
         raise NsbuildError.from_os(f"cannot load {path}", error) from error
     members = [one for one in archive.members if not wanted or wanted in (*one.names, one.selector)]

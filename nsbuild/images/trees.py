@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 
@@ -11,7 +10,6 @@ from nsbuild.images.asroot import as_root
 from nsbuild.images.documents import Layer
 from nsbuild.images.streams import LayerStream
 from nsbuild.images.unpack import Notes, unpack
-from nsbuild.kernel.files import syncfs
 
 
 def unpack_layer(
@@ -19,7 +17,7 @@ def unpack_layer(
 ) -> None:
     """Unpack the file `blob` of `layer` into the new directory `made`, and compare its digests.
 
-    In it are `tree` and `notes.json`. Raises NsbuildError; `made` is then to be removed.
+    The files are in `tree` in there. Raises NsbuildError; `made` is then to be removed.
     """
 
     def work() -> list[int]:
@@ -55,9 +53,4 @@ def _unpack(blob: str, layer: Layer, made: str, progress: Callable[[int], None] 
     for said, real in ((layer.digest, digest), (layer.diff_id, diff_id)):
         if said != real:
             raise NsbuildError(f"{what} is refused: it should be {said} and is {real}")
-    with open(os.path.join(made, "notes.json"), "x") as text:
-        json.dump(notes._asdict(), text)
-        text.flush()
-        # All of it at once: a layer has thousands of files.
-        syncfs(text.fileno())
     return notes

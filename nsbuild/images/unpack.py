@@ -22,6 +22,7 @@ import re
 import stat
 import tarfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from nsbuild.errors import NsbuildError
@@ -202,7 +203,7 @@ class _Unpacking:
         os.fchown(fd, member.uid, member.gid)
         self._extended(member, fd)
         os.fchmod(fd, member.mode & 0o7777)
-        self._times[path] = _nanoseconds(member)
+        self._times[path] = nanoseconds(member)
 
     def _file(
         self, archive: tarfile.TarFile, member: tarfile.TarInfo, there: int, name: str
@@ -227,7 +228,7 @@ class _Unpacking:
             os.fchown(fd, member.uid, member.gid)
             self._extended(member, fd)
             os.fchmod(fd, member.mode & 0o7777)
-            os.utime(fd, ns=(_nanoseconds(member),) * 2)
+            os.utime(fd, ns=(nanoseconds(member),) * 2)
         finally:
             os.close(fd)
 
@@ -270,16 +271,13 @@ class _Unpacking:
         os.chown(name, member.uid, member.gid, dir_fd=there, follow_symlinks=False)
         if not member.issym():
             os.chmod(name, member.mode & 0o7777, dir_fd=there)
-        times = (_nanoseconds(member),) * 2
+        times = (nanoseconds(member),) * 2
         os.utime(name, ns=times, dir_fd=there, follow_symlinks=False)
 
     def _extended(self, member: tarfile.TarInfo, fd: int) -> None:
-        for key, value in member.pax_headers.items():
-            name = key.removeprefix(_XATTR)
-            if name == key or name.startswith(OVERLAY_ATTRIBUTES):
-                continue
+        for name, value in xattrs_of(member):
             try:
-                os.setxattr(fd, name, value.encode("utf-8", "surrogateescape"))
+                os.setxattr(fd, name, value)
             except OSError as error:
                 if error.errno not in _NO_ATTRIBUTE:
                     raise
@@ -320,7 +318,15 @@ class _Unpacking:
         os.setxattr(fd, OPAQUE_ATTRIBUTE, b"y")
 
 
-def _nanoseconds(member: tarfile.TarInfo) -> int:
+def xattrs_of(member: tarfile.TarInfo) -> Iterator[tuple[str, bytes]]:
+    """The extended attributes of an entry, without those of overlayfs."""
+    for key, value in member.pax_headers.items():
+        name = key.removeprefix(_XATTR)
+        if name != key and not name.startswith(OVERLAY_ATTRIBUTES):
+            yield name, value.encode("utf-8", "surrogateescape")
+
+
+def nanoseconds(member: tarfile.TarInfo) -> int:
     """When it was changed; the header's text, because a float has too few digits."""
     found = _SECONDS.fullmatch(member.pax_headers.get("mtime", ""))
     if found is None:

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.system.harness import Outcome, Runner
+from tests.system.registry import rootfs_tarball
 
 TIMEOUT = 120
+SMALL = ("-c", 'CMD ["/bin/sh"]', "-c", "ENV A=1", "-c", "LABEL kind=small", "-m", "hello")
+"""What is changed in the config of the image `small`."""
 
 
 class ImageBox:
@@ -48,6 +51,12 @@ class ImageBox:
             env=self.environment(),
             cwd=self.work,
         )
+
+    def small(self) -> str:
+        """The id of an image localhost/small:1 that it makes of a root file system."""
+        path = self.give(rootfs_tarball(self.work / "rootfs.tar"))
+        made = self.ok("import", "-q", *SMALL, path, "small:1")
+        return made.strip().removeprefix("sha256:")
 
     def inspect(self, name: str) -> dict[str, Any]:
         """What `image inspect` shows."""
@@ -88,18 +97,22 @@ class Podman:
     def __init__(self, directory: Path) -> None:
         self._options = (
             *("--root", str(directory / "root"), "--runroot", str(directory / "run")),
-            *("--storage-driver", "vfs"),
+            *("--storage-driver", "vfs", "--log-level", "error"),
         )
 
     def ok(self, *arguments: str) -> str:
         """What it prints on stdout; fails unless it succeeds."""
+        done = self.run(*arguments)
+        assert done.code == 0, done
+        return done.text
+
+    def run(self, *arguments: str) -> Outcome:
+        """Run it to its end."""
         done = subprocess.run(
             ["podman", *self._options, *arguments],
             capture_output=True,
-            text=True,
             timeout=TIMEOUT,
             check=False,
             stdin=subprocess.DEVNULL,
         )
-        assert done.returncode == 0, done
-        return done.stdout
+        return Outcome(done.returncode, done.stdout, done.stderr)

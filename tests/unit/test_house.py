@@ -206,6 +206,25 @@ def test_every_option_of_chroot_is_in_its_man_page() -> None:
     complain([f"docs/man/nsbuild-chroot.1.md: no word about {name}" for name in missing])
 
 
+@pytest.mark.parametrize(
+    ("page", "verbs"),
+    [
+        ("nsbuild-image.1.md", ("images", "tag", "untag", "rmi", "history", "inspect")),
+        (
+            "nsbuild-image.1.md",
+            tuple(f"image {verb}" for verb in ("inspect", "diff", "exists", "prune", "verify")),
+        ),
+        ("nsbuild-pull.1.md", ("pull", "push", "load", "save", "import")),
+    ],
+)
+def test_every_option_about_images_is_in_a_man_page(page: str, verbs: tuple[str, ...]) -> None:
+    told = documented(page)
+    for verb in verbs:
+        offered = set(OPTION.findall(run_python("-m", "nsbuild", *verb.split(), "--help")))
+        missing = offered - told - {"--help"}
+        complain([f"docs/man/{page}: no word about {name} of {verb}" for name in missing])
+
+
 # Sizes and prose
 
 

@@ -1,0 +1,1 @@
+"""A session of commands for Podman and nsbuild."""
