@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from nsbuild.cli import imageview
-from nsbuild.cli.images import FILTERS
+from nsbuild.cli.imagefilters import parse, passes
 from nsbuild.errors import NsbuildError
 from nsbuild.images.documents import OCI_MANIFEST, Image, decode
 from nsbuild.service.errors import ApiError
@@ -54,20 +54,13 @@ async def listing(request: web.Request) -> web.Response:
     """GET /images/json."""
     store = service_of(request).store()
     everything = store.images()
-    asked: dict[str, list[str]] = {}
-    for text in filters_of(request):
-        key, _, value = text.partition("=")
-        if key not in FILTERS:
-            raise ApiError(400, f"filters: nsbuild has no {key!r}, it has: {', '.join(FILTERS)}")
-        asked.setdefault(key, []).append(value)
+    try:
+        filters = parse(filters_of(request))
+        found = [image for image in everything if passes(image, filters, everything)]
+    except NsbuildError as error:
+        raise ApiError(400, str(error)) from error
     shown = podman_image_entry if is_podman(request) else docker_image_entry
-    return web.json_response(
-        [
-            shown(image, len(store.users(image)))
-            for image in everything
-            if all(any(FILTERS[k](image, v, everything) for v in vs) for k, vs in asked.items())
-        ]
-    )
+    return web.json_response([shown(image, len(store.users(image))) for image in found])
 
 
 async def create(request: web.Request) -> web.StreamResponse:

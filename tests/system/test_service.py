@@ -97,7 +97,7 @@ def test_it_says_what_it_is(
         ("GET", "/v1.99/info", 400, "client version 1.99 is too new"),
         ("GET", "/containers/json?filters=7", 400, "filters: not an object of lists"),
         ("GET", '/containers/json?filters={"odd":["1"]}', 400, "odd is an invalid filter"),
-        ("GET", '/images/json?filters={"odd":["1"]}', 400, "nsbuild has no 'odd'"),
+        ("GET", '/images/json?filters={"odd":["1"]}', 400, 'unsupported image filter "odd"'),
         ("POST", "/containers/create", 400, "the body is not JSON"),
         ("POST", "/containers/nosuch/start", 404, "No such container: nosuch"),
         ("POST", "/libpod/containers/nosuch/wait", 404, 'no container with name or ID "nosuch"'),
