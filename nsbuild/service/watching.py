@@ -48,6 +48,14 @@ def find(place: str, identity: str) -> Record | None:
         records.close()
 
 
+def _directory(place: str, record: Record) -> str:
+    records = Records(place)
+    try:
+        return records.directory(record.id)
+    finally:
+        records.close()
+
+
 async def until_started(place: str, record: Record) -> Record | None:
     """The container once it runs, or has run since `record` was read; None if it is removed."""
     found: Record | None = record
@@ -67,7 +75,7 @@ async def exit_code(place: str, record: Record) -> int:
     """The exit code of the container once it has ended; that of its last run if it does not run."""
     if record.state != RUNNING:
         return record.code
-    told = await _told(Records(place).directory(record.id))
+    told = await _told(_directory(place, record))
     front = open_front(record)
     if front >= 0:
         await _readable(front)
