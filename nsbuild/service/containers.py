@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from nsbuild.cli.containers import matches
+from nsbuild.cli.containers import FILTERS, matches
 from nsbuild.cli.containerview import describe
 from nsbuild.cli.ps import as_json, shown_state
-from nsbuild.container.records import RUNNING, Record
-from nsbuild.errors import NsbuildError
+from nsbuild.container.records import CREATED, RUNNING, Record
 from nsbuild.service import creation
 from nsbuild.service.errors import ApiError
 from nsbuild.service.images import known
@@ -62,16 +61,17 @@ async def exists(request: web.Request) -> web.Response:
 async def listing(request: web.Request) -> web.Response:
     """GET /containers/json."""
     filters = filters_of(request)
+    for text in filters:
+        name = text.partition("=")[0]
+        if name not in FILTERS:
+            raise ApiError(400, f"{name} is an invalid filter; there is: {', '.join(FILTERS)}")
     limit = int(number(request, "limit") or 0)
     everything = flag(request, "all") or limit > 0
     everything = everything or any(text.startswith(("status=", "exited=")) for text in filters)
     with service_of(request).records() as records:
         found = records.all()
-    try:
-        found = [one for one in found if everything or one.state == RUNNING]
-        found = [one for one in found if matches(one, filters, shown_state)]
-    except NsbuildError as error:
-        raise ApiError(400, str(error)) from error
+    found = [one for one in found if everything or one.state == RUNNING]
+    found = [one for one in found if matches(one, filters, shown_state)]
     if limit > 0:
         found = found[-limit:]
     shown = as_json if is_podman(request) else docker_entry
@@ -116,11 +116,10 @@ async def wait(request: web.Request) -> web.StreamResponse:
     record: Record | None = find_container(request)
     assert record is not None
     conditions = request.query.getall("condition", ["not-running"])
-    if set(conditions) & {"next-exit", "removed"} and len(conditions) == 1:
-        next_exit = conditions == ["next-exit"]
-    elif set(conditions) <= _ENDED:
-        next_exit = False
-    else:
+    removed = conditions == ["removed"]
+    # One that has not run yet will not be removed by itself before it has.
+    next_exit = conditions == ["next-exit"] or (removed and record.state == CREATED)
+    if not (removed or next_exit or set(conditions) <= _ENDED):
         raise ApiError(400, f"condition: nsbuild cannot wait for {', '.join(conditions)}")
     place = service_of(request).place
     # It is an answer for a client to know that its request has come: it starts the container then.
@@ -129,7 +128,7 @@ async def wait(request: web.Request) -> web.StreamResponse:
     if next_exit:
         record = await until_started(place, record)
     code = await exit_code(place, record) if record else 0
-    if conditions == ["removed"] and record:
+    if removed and record:
         await until_removed(place, record)
     await response.write(str(code).encode() if is_podman(request) else b'{"StatusCode":%d}' % code)
     return response

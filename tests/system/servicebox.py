@@ -51,7 +51,16 @@ class ServiceBox:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        box.until(lambda: self.socket.exists() or self.process.poll() is not None)
+        box.until(lambda: self._listens() or self.process.poll() is not None)
+
+    def _listens(self) -> bool:
+        """Whether it is there; the socket of one that was killed may be."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(self.socket))
+            except OSError:
+                return False
+        return True
 
     def docker(self) -> docker.DockerClient:
         """A new client that speaks Docker's API."""
