@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from nsbuild.service.errors import ApiError
-from nsbuild.service.requests import find_container
+from nsbuild.service.requests import break_off, find_container
 from nsbuild.service.verbs import Done, started
 
 _CHUNK = 1 << 16
@@ -46,8 +46,7 @@ async def get(request: web.Request) -> web.StreamResponse:
             while data := await process.stdout.read(_CHUNK):
                 await response.write(data)
             if await process.wait():
-                # Too late for a status: an archive that breaks off is not taken for a whole one.
-                raise ConnectionResetError
+                return break_off(request, response)
     return response
 
 

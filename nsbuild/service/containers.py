@@ -13,6 +13,7 @@ from nsbuild.service.errors import ApiError
 from nsbuild.service.images import known
 from nsbuild.service.requests import (
     body_of,
+    break_off,
     filters_of,
     find_container,
     flag,
@@ -130,6 +131,8 @@ async def wait(request: web.Request) -> web.StreamResponse:
     code = await exit_code(place, record) if record else 0
     if removed and record:
         await until_removed(place, record)
+    if code is None:
+        return break_off(request, response)
     await response.write(str(code).encode() if is_podman(request) else b'{"StatusCode":%d}' % code)
     return response
 

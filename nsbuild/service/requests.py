@@ -108,3 +108,10 @@ def _listed(values: object) -> list[str]:
     if not isinstance(values, list | dict):
         raise TypeError
     return [str(value) for value in values]
+
+
+def break_off(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Close the connection amid an answer: it is too late for a status, and not to be believed."""
+    if request.transport is not None:
+        request.transport.close()
+    return response

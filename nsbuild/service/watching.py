@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from nsbuild.container.attendance import ATTACH, CLOSE, INPUT, WAIT, connect_to
 from nsbuild.container.life import ends, open_front
 from nsbuild.container.log import Line, read_log
-from nsbuild.container.records import KILLED, RUNNING, Record, Records
+from nsbuild.container.records import RUNNING, Record, Records
 from nsbuild.container.session import LOG
 from nsbuild.errors import NsbuildError
 from nsbuild.supervisor.entrants import LEFT
@@ -71,27 +71,36 @@ async def until_removed(place: str, record: Record) -> None:
         await asyncio.sleep(_LOOK)
 
 
-async def exit_code(place: str, record: Record) -> int:
-    """The exit code of the container once it has ended; that of its last run if it does not run."""
+async def exit_code(place: str, record: Record) -> int | None:
+    """The exit code of the container once it has ended; that of its last run if it does not run.
+
+    None if it was removed before anybody could be told.
+    """
     if record.state != RUNNING:
         return record.code
-    told = await _told(_directory(place, record))
     front = open_front(record)
+    told = None
     if front >= 0:
-        await _readable(front)
-        os.close(front)
+        try:
+            told = await _told(_directory(place, record), front)
+            await _readable(front)
+        finally:
+            os.close(front)
     found = find(place, record.id)
-    if told is not None:
-        return told
-    return found.code if found else KILLED
+    return found.code if found else told
 
 
-async def _told(directory: str) -> int | None:
+async def _told(directory: str, front: int) -> int | None:
     """What the front says when the command has ended, which it does even if all is removed then."""
-    try:
-        client = connect_to(directory)
-    except OSError:
-        return None
+    while True:
+        try:
+            client = connect_to(directory)
+            break
+        except OSError:
+            # It is on record as running a moment before it listens.
+            if ends(front, 0):
+                return None
+            await asyncio.sleep(_LOOK)
     with client:
         client.setblocking(False)
         loop = asyncio.get_running_loop()
