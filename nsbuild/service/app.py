@@ -86,6 +86,9 @@ async def in_words(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         _check_version(request)
         return await handler(request)
+    except ConnectionError:
+        # The client has gone away: nothing of ours to complain of, and nobody to answer.
+        return web.Response()
     except ApiError as error:
         return _answer(error)
     except NsbuildError as error:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import select
+import termios
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from aiohttp import web
@@ -23,6 +25,8 @@ from nsbuild.service.watching import Input, Output, frame, until_started
 
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+_READS, _READ = 500, 0.01
+"""How often it is looked whether a client has read the head of an answer; seconds in between."""
 _LOOK = 1.0
 """Seconds between two looks whether an attached client is still there."""
 
@@ -170,6 +174,7 @@ async def _taken_over(
     transport = request.transport
     if transport is None:
         raise ConnectionResetError
+    await _until_taken(transport)
     before = transport.get_protocol()
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
@@ -186,6 +191,20 @@ async def _taken_over(
         watching.cancel()
         transport.set_protocol(before)
         transport.close()
+
+
+async def _until_taken(transport: asyncio.Transport) -> None:
+    """Wait until the client has read the head of the answer.
+
+    docker-py reads that through a buffer and the rest behind its back: what comes in one read with
+    the head is lost to it.
+    """
+    socket = transport.get_extra_info("socket")
+    for _ in range(_READS):
+        # For a socket this is SIOCOUTQ (unix(7)): what the other end has still to read.
+        if fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0" * 4) == b"\0" * 4:
+            return
+        await asyncio.sleep(_READ)
 
 
 async def _until_gone(transport: asyncio.Transport, act: Callable[[], object]) -> None:

@@ -101,7 +101,8 @@ def serving(box: ContainerBox, *options: str, time: str = "0") -> Iterator[Servi
     service = ServiceBox(box, *options, time=time)
     try:
         yield service
-        assert service.end() == (0, "")
+        code, said = service.end()
+        assert (code, said) == (0, ""), f"exit code {code}: {said}"
         assert not Path(service.socket).exists()
     finally:
         service.process.kill()

@@ -49,7 +49,15 @@ def service(shared: ContainerBox) -> Iterator[ServiceBox]:
 
 
 @pytest.fixture
-def whale(service: ServiceBox) -> Iterator[docker.DockerClient]:
+def clean(shared: ContainerBox) -> Iterator[None]:
+    """No containers of a test that has failed for the next one."""
+    yield
+    if shared.left():
+        shared.clear()
+
+
+@pytest.fixture
+def whale(service: ServiceBox, clean: None) -> Iterator[docker.DockerClient]:
     """A client that speaks Docker's API."""
     client = service.docker()
     yield client
@@ -57,7 +65,7 @@ def whale(service: ServiceBox) -> Iterator[docker.DockerClient]:
 
 
 @pytest.fixture
-def seal(service: ServiceBox) -> Iterator[podman.PodmanClient]:
+def seal(service: ServiceBox, clean: None) -> Iterator[podman.PodmanClient]:
     """A client that speaks Podman's."""
     client = service.podman()
     yield client
