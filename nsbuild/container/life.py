@@ -207,9 +207,11 @@ def open_front(record: Record) -> int:
     """A pidfd of the process that runs the container, -1 if that is gone."""
     from nsbuild.container.records import is_alive
 
+    if record.state != RUNNING:
+        return -1
     try:
         pidfd = os.pidfd_open(record.pid)
-    except (ProcessLookupError, ValueError):
+    except ProcessLookupError:
         return -1
     if is_alive(record):
         return pidfd

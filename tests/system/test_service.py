@@ -171,7 +171,7 @@ def test_a_pull_that_fails(whale: docker.DockerClient, seal: podman.PodmanClient
 # Containers
 
 
-def test_a_container_from_beginning_to_end(whale: docker.DockerClient) -> None:
+def test_a_container_from_beginning_to_end(service: ServiceBox, whale: docker.DockerClient) -> None:
     script = "echo out; echo err >&2; exit 3"
     container = whale.containers.create(IMAGE, ["sh", "-c", script], name="one")
     assert (container.name, container.status) == ("one", "created")
@@ -185,6 +185,8 @@ def test_a_container_from_beginning_to_end(whale: docker.DockerClient) -> None:
     assert (container.status, container.attrs["State"]["ExitCode"]) == ("exited", 3)
     assert container.logs() == b"out\nerr\n"
     assert container.logs(stdout=False) == b"err\n"
+    assert b"".join(container.logs(stream=True, follow=True)) == b"out\nerr\n"
+    assert service.box("logs", "--follow", "one").stdout == b"out\n"
     assert container.logs(tail=0) == b""
     assert container.logs(tail=1, timestamps=True).endswith(b"Z err\n") is False
     assert container.attach(logs=True) == b"out\nerr\n"
