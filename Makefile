@@ -20,7 +20,7 @@ PACKAGES := \
   autoconf bubblewrap build-essential busybox-static ca-certificates cmake cpio debhelper debootstrap \
   default-jdk-headless docker-registry dpkg-dev e2fsprogs fakeroot gcc gcc-multilib git golang-go \
   help2man iproute2 libc6-dev libcap-dev libseccomp2 make man-db mmdebstrap musl-tools ninja-build \
-  openssl pandoc perl podman procps psmisc python3 python3-dev python3-venv rsync shellcheck skopeo \
+  openssl pandoc perl podman procps psmisc python3 python3-dev python3-venv rsync runc shellcheck skopeo \
   squashfs-tools strace sudo texinfo uidmap util-linux uuid-runtime xorriso zip
 
 # The toolchains of tests/acceptance/corpus, beyond those: 540 MB to fetch, 2.7 GB on the disk.

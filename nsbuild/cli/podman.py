@@ -61,7 +61,8 @@ class PodmanParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """See argparse."""
         if message.startswith("the following arguments are required: "):
-            names = message.partition(": ")[2].split(", ")
+            # argparse counts what follows options among them, which may be nothing.
+            names = [name for name in message.partition(": ")[2].split(", ") if name != "COMMAND"]
             raise NsbuildError(f"requires at least {len(names)} arg(s): {' '.join(names)}")
         unknown = message.removeprefix("unrecognized arguments: ").split(" ")[0]
         if message.startswith("unrecognized arguments: -"):

@@ -31,7 +31,6 @@ def as_root(act: Callable[[], None], mounts: bool = False) -> None:
     """
 
     def enter(link: socket.socket) -> None:
-        maps = plan_id_maps()
         if os.geteuid() or mounts:
             ns.unshare(ns.CLONE_NEWUSER)
             link.send(b"m")
@@ -40,7 +39,6 @@ def as_root(act: Callable[[], None], mounts: bool = False) -> None:
             os.setresuid(0, 0, 0)
         if mounts:
             ns.unshare(ns.CLONE_NEWNS)
-        del maps
 
     _in_child(enter, act)
 

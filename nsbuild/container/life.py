@@ -19,7 +19,7 @@ from nsbuild.container.attendance import WAIT, connect_to
 from nsbuild.container.failure import command_error
 from nsbuild.container.front import run_container
 from nsbuild.container.log import read_log
-from nsbuild.container.records import CREATED, EXITED, RUNNING, Record, Records
+from nsbuild.container.records import CREATED, EXITED, RUNNING, Record, Records, is_alive
 from nsbuild.container.session import LOG, Session
 from nsbuild.container.spec import ContainerSpec
 from nsbuild.container.specjson import decode
@@ -205,8 +205,6 @@ def stop(records: Records, record: Record, seconds: float, number: int) -> None:
 
 def open_front(record: Record) -> int:
     """A pidfd of the process that runs the container, -1 if that is gone."""
-    from nsbuild.container.records import is_alive
-
     if record.state != RUNNING:
         return -1
     try:

@@ -15,11 +15,14 @@ from typing import Any
 import docker
 import podman
 
-from tests.system.containerbox import ContainerBox
+from tests.system.containerbox import IMAGE, ContainerBox
 from tests.system.leftovers import new_mark
 
 SECONDS = 60
 """How long a client waits for an answer."""
+
+
+WAIT_FOREVER = ["sh", "-c", "mkfifo /wait; echo ready; read x < /wait"]
 
 
 class UnixConnection(HTTPConnection):
@@ -107,3 +110,12 @@ def serving(box: ContainerBox, *options: str, time: str = "0") -> Iterator[Servi
     finally:
         service.process.kill()
         service.process.communicate()
+
+
+def running(whale: docker.DockerClient) -> Any:  # noqa: ANN401 - docker-py has no types
+    """A container that waits for ever, and has begun to."""
+    container = whale.containers.run(IMAGE, WAIT_FOREVER, detach=True)
+    follow = container.logs(stream=True, follow=True)
+    assert next(follow) == b"ready\n"
+    follow.close()
+    return container
