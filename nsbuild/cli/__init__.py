@@ -50,6 +50,7 @@ VERBS = {
     "history": ("nsbuild.cli.history", "show how an image was made"),
     "inspect": ("nsbuild.cli.inspect", "show all that is known of a container or an image"),
     "image": ("nsbuild.cli.image", "these, and more verbs about images"),
+    "system": ("nsbuild.service.main", "serve Docker's and Podman's API on a socket"),
     "epoch": ("nsbuild.cli.epoch", "print when the clock of a root directory has to begin"),
 }
 """Verb -> (module with `main(arguments) -> exit code`, summary)."""

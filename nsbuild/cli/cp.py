@@ -83,10 +83,13 @@ def _copy_in(records: Records, record: Record, source: str, target: str) -> None
 
         def extract() -> None:
             podman.need(os.path.isdir(target), f'destination "{target}" must be a directory')
-            with tarfile.open(fileobj=sys.stdin.buffer, mode="r|*") as archive:
-                # The root is the container's, so that no name in it leads anywhere else.
-                archive.extraction_filter = lambda member, _: member
-                archive.extractall(target, numeric_owner=True)
+            try:
+                with tarfile.open(fileobj=sys.stdin.buffer, mode="r|*") as archive:
+                    # The root is the container's, so that no name in it leads anywhere else.
+                    archive.extraction_filter = lambda member, _: member
+                    archive.extractall(target, numeric_owner=True)
+            except tarfile.TarError as error:
+                raise NsbuildError(f"standard input is no tar archive: {error}") from error
 
         inside(records, record, extract)
         return

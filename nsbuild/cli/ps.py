@@ -86,7 +86,7 @@ def _shown(found: list[Record], template: str, whole: bool, bare: bool) -> str:
     if template == "json":
         import json
 
-        return json.dumps([_as_json(one) for one in found], indent=2) + "\n"
+        return json.dumps([as_json(one) for one in found], indent=2) + "\n"
     rows = [_row(one, whole) for one in found]
     return formatted(template, rows, _HEADINGS, heading=not bare, name="ps")
 
@@ -149,7 +149,8 @@ def _mounts(record: Record) -> list[str]:
     return [volume["target"] for volume in (*root["volumes"], *root["kept"])]
 
 
-def _as_json(record: Record) -> dict[str, Any]:
+def as_json(record: Record) -> dict[str, Any]:
+    """A container in the JSON of `ps`."""
     row = _row(record, True)
     return {
         "AutoRemove": row["AutoRemove"],

@@ -205,9 +205,11 @@ def stop(records: Records, record: Record, seconds: float, number: int) -> None:
 
 def open_front(record: Record) -> int:
     """A pidfd of the process that runs the container, -1 if that is gone."""
+    if record.state != RUNNING:
+        return -1
     try:
         pidfd = os.pidfd_open(record.pid)
-    except (ProcessLookupError, ValueError):
+    except ProcessLookupError:
         return -1
     if is_alive(record):
         return pidfd

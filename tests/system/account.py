@@ -22,7 +22,12 @@ from typing import NamedTuple
 
 USER = "nsbuild-test"
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-_MODULES = ("dockerfile_parse", "pyseccomp", "seccomp", "prctl", "_prctl")
+_AIOHTTP = (
+    *("aiohttp", "aiohappyeyeballs", "aiosignal", "attr", "frozenlist", "idna", "multidict"),
+    *("propcache", "typing_extensions", "yarl"),
+)
+"""aiohttp and what it imports."""
+_MODULES = ("dockerfile_parse", "pyseccomp", "seccomp", "prctl", "_prctl", *_AIOHTTP)
 
 
 class Account(NamedTuple):

@@ -36,6 +36,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "cli": frozenset(
         {"errors", "kernel", "seccomp", "determinism", "supervisor", "container", "images", "build"}
     ),
+    "service": frozenset({"errors", "supervisor", "container", "images", "cli"}),
     "integrations": frozenset(),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
