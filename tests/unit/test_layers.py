@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from nsbuild.errors import NsbuildError
 from nsbuild.images import tarheader
-from nsbuild.kernel.asroot import as_root
 from nsbuild.images.layertar import write_layer
 from nsbuild.images.streams import LayerStream
 from nsbuild.images.tarheader import Entry
 from nsbuild.images.unpack import Notes, unpack
+from nsbuild.kernel.asroot import as_root
 from tests.system.capabilities import needs
 
 PATHS = st.lists(
