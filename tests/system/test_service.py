@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import re
@@ -47,8 +48,9 @@ def service(shared: ContainerBox) -> Iterator[ServiceBox]:
 
 @pytest.fixture
 def clean(shared: ContainerBox) -> Iterator[None]:
-    """No containers of a test that has failed for the next one."""
+    """No containers of a test that has failed for the next one, nor open sockets of clients."""
     yield
+    gc.collect()
     if shared.left():
         shared.clear()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,13 @@ from tests.system.servicebox import SECONDS, ServiceBox, running, serving
 pytestmark = pytest.mark.filterwarnings(
     "ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Those sockets are closed within the test."""
+    yield
+    gc.collect()
 
 
 def test_its_death_is_nothing_to_the_containers(ns: Runner) -> None:
