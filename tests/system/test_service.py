@@ -315,12 +315,13 @@ def test_stop_kill_and_force(whale: docker.DockerClient) -> None:
 
 
 def test_a_container_that_removes_itself(service: ServiceBox, whale: docker.DockerClient) -> None:
-    command = ["sh", "-c", "echo said; exit 5"]
-    container = whale.containers.create(IMAGE, command, auto_remove=True)
-    attached = container.attach_socket(params={"stdout": 1, "stream": 1})
+    command = ["sh", "-c", "read x; echo said; exit 5"]
+    container = whale.containers.create(IMAGE, command, auto_remove=True, stdin_open=True)
+    attached = container.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})
     # The head of the answer comes at once, and says that somebody waits from here on.
     with service.asked("POST", f"/containers/{container.id}/wait?condition=removed") as answer:
         container.start()
+        attached._sock.sendall(b"go\n")
         assert read_all(attached._sock) == framed(1, b"said\n")
         assert json.loads(answer.read()) == {"StatusCode": 5}
     attached.close()
