@@ -128,7 +128,7 @@ async def wait(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     if next_exit:
         record = await until_started(place, record)
-    code = await exit_code(place, record) if record else 0
+    code = await exit_code(place, record) if record else None
     if removed and record:
         await until_removed(place, record)
     if code is None:

@@ -139,6 +139,9 @@ async def _attached(
         if running:
             async for line in output.follow(running):
                 yield line
+        # One that was removed between two looks has left its log to us.
+        for line in output.more():
+            yield line
 
 
 async def _run_of(request: web.Request, record: Record) -> Record | None:

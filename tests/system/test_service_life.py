@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -18,6 +22,13 @@ from tests.system.servicebox import SECONDS, ServiceBox, running, serving
 pytestmark = pytest.mark.filterwarnings(
     "ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Those sockets are closed within the test."""
+    yield
+    gc.collect()
 
 
 def test_its_death_is_nothing_to_the_containers(ns: Runner) -> None:
@@ -34,6 +45,20 @@ def test_its_death_is_nothing_to_the_containers(ns: Runner) -> None:
         assert found.status == "running"
         found.remove(force=True)
         client.close()
+
+
+def test_who_runs_a_container_has_no_database_open(ns: Runner) -> None:
+    """SQLite's locks stay with the parent of a fork, and what the child writes may be lost."""
+    box = ContainerBox(ns)
+    identity = box.waiting()
+    box.ok("kill", identity)
+    box.ok("wait", identity)
+    box.ok("start", identity)
+    front = box.ok("inspect", "--format", "{{.State.Pid}}", identity).text.strip()
+    files = [os.readlink(entry) for entry in Path(f"/proc/{front}/fd").iterdir()]
+    assert files
+    assert [name for name in files if "sqlite" in name] == []
+    box.clear()
 
 
 def test_it_ends_when_told(ns: Runner) -> None:
