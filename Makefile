@@ -18,11 +18,11 @@ MAN_PAGES := $(patsubst docs/man/%.md,.cache/man/%,$(wildcard docs/man/*.md))
 # whether they are there.
 PACKAGES := \
   autoconf bubblewrap build-essential busybox-static ca-certificates cmake cpio debhelper debootstrap \
-  default-jdk-headless docker-registry dpkg-dev e2fsprogs fakechroot fakeroot gcc gcc-multilib git \
-  golang-go help2man iproute2 libc6-dev libcap-dev libseccomp2 make man-db mmdebstrap musl-tools \
+  default-jdk-headless docker-registry dpkg-dev e2fsprogs fakechroot fakeroot fish gcc gcc-multilib \
+  git golang-go help2man iproute2 libc6-dev libcap-dev libseccomp2 make man-db mmdebstrap musl-tools \
   ninja-build openssl pandoc pbuilder perl podman procps psmisc python3 python3-dev python3-venv rsync \
   runc sbuild shellcheck skopeo squashfs-tools strace sudo texinfo uidmap util-linux uuid-runtime \
-  xorriso zip
+  xorriso zip zsh
 
 # The toolchains of tests/acceptance/corpus, beyond those: 540 MB to fetch, 2.7 GB on the disk.
 CORPUS_PACKAGES := \

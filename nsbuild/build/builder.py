@@ -346,7 +346,7 @@ class Builder:
 
     @property
     def _pins(self) -> str:
-        return f"{os.path.basename(self._shop.path)}."
+        return f"{self._shop.name}."
 
     def _forget_steps(self) -> None:
         """Remove the images on the way; their layers belong to those of the stages now."""

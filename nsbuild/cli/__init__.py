@@ -51,6 +51,7 @@ VERBS = {
     "inspect": ("nsbuild.cli.inspect", "show all that is known of a container or an image"),
     "image": ("nsbuild.cli.image", "these, and more verbs about images"),
     "system": ("nsbuild.service.main", "serve Docker's and Podman's API on a socket"),
+    "completion": ("nsbuild.cli.completion", "print what a shell needs to complete all this"),
     "epoch": ("nsbuild.cli.epoch", "print when the clock of a root directory has to begin"),
 }
 """Verb -> (module with `main(arguments) -> exit code`, summary)."""
@@ -77,7 +78,7 @@ def main(verb: str = "") -> NoReturn:
         # What comes from outside may be no text, and be shown all the same.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = run(arguments)
+        code = dispatch(arguments)
     except NsbuildError as error:
         report(str(error))
         code = exit_status(error.code)
@@ -89,7 +90,7 @@ def main(verb: str = "") -> NoReturn:
     sys.exit(code)
 
 
-def run(arguments: list[str]) -> int:
+def dispatch(arguments: list[str]) -> int:
     """Run one verb; returns its exit code, raises NsbuildError."""
     verb = arguments[0] if arguments else ""
     if verb in VERBS:

@@ -2,7 +2,8 @@
 
     oci-layout  index.json  blobs/sha256/   an OCI image layout, as other tools read it
     layers/DIFFID/tree/                     what is in a layer, unpacked
-    pins/USER                               the id of the image that USER needs
+    pins/USER                               the id of the image that USER needs: a container, or
+                                            as NAME.NUMBER the workshop tmp/NAME
     tmp/NAME/                               of one writer, who holds a lock (flock(2)) on it
     lock                                    shared for reading, exclusive for changing anything
 
@@ -118,6 +119,10 @@ class Place:
             if name.startswith("dead-"):
                 remove_tree(self.at("tmp", name))
 
+    def works(self, name: str) -> bool:
+        """Whether somebody works in the workshop called `name`."""
+        return os.path.exists(self.at("tmp", name)) and not self._is_dead(name)
+
     def _is_dead(self, name: str) -> bool:
         try:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -135,6 +140,10 @@ class Place:
         return True
 
 
+WORKSHOP = "work-"
+"""What the name of a workshop begins with."""
+
+
 class Workshop:
     """A directory for what one writer makes; `fd`, which programs may inherit, keeps it."""
 
@@ -150,6 +159,11 @@ class Workshop:
                 ) from error
             self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self.fd, fcntl.LOCK_EX)
+
+    @property
+    def name(self) -> str:
+        """What it is called below tmp/."""
+        return os.path.basename(self.path)
 
     def at(self, *parts: str) -> str:
         """A path in it."""

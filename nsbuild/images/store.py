@@ -20,7 +20,7 @@ from nsbuild.errors import NsbuildError, warn
 from nsbuild.images import documents, index, reference
 from nsbuild.images.documents import OCI_CONFIG, OCI_MANIFEST, Image, Layer
 from nsbuild.images.lookup import choose
-from nsbuild.images.place import Place, Workshop, replace, sync_directory
+from nsbuild.images.place import WORKSHOP, Place, Workshop, replace, sync_directory
 
 VARIABLE = "NSBUILD_STORE"
 ROOTS = "/var/lib/nsbuild"
@@ -429,6 +429,11 @@ class Store:
     def _users(self, image: Image) -> list[str]:
         found = []
         for user in sorted(os.listdir(self.place.at("pins"))):
+            workshop = user.partition(".")[0]
+            if workshop.startswith(WORKSHOP) and not self.place.works(workshop):
+                # Of a build that was killed.
+                self.unpin(user)
+                continue
             with contextlib.suppress(FileNotFoundError), open(self.place.at("pins", user)) as file:
                 if file.read() == image.id:
                     found.append(user)

@@ -223,6 +223,7 @@ def test_every_option_of_nspawn_is_in_its_man_page() -> None:
             "nsbuild-image.1.md",
             tuple(f"image {verb}" for verb in ("inspect", "diff", "exists", "prune", "verify")),
         ),
+        ("nsbuild-build.1.md", ("build",)),
         ("nsbuild-pull.1.md", ("pull", "push", "load", "save", "import")),
     ],
 )

@@ -155,6 +155,19 @@ def test_what_is_removed_leaves_nothing(store: Store, tmp_path: Path) -> None:
         store.remove(image)
 
 
+def test_a_pin_of_a_workshop_ends_with_it(store: Store, tmp_path: Path) -> None:
+    """A build that is killed takes nothing back."""
+    image = made(store, tmp_path / "t", "localhost/x:1", f="1")
+    with store.place.workshop() as shop:
+        user = f"{shop.name}.0"
+        store.pin(image, user)
+        assert store.users(image) == [user]
+        with pytest.raises(NsbuildError, match="in use"):
+            store.remove(image)
+    assert store.users(image) == []
+    store.remove(image)
+
+
 def test_pins_hold(store: Store, tmp_path: Path) -> None:
     image = made(store, tmp_path / "a", "localhost/x:1", f="1")
     store.pin(image, "c1")
