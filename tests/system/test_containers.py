@@ -11,7 +11,6 @@ import time
 
 import pytest
 
-from tests.system.capabilities import needs
 from tests.system.containerbox import IMAGE, ContainerBox, box
 from tests.system.harness import next_second
 from tests.system.leftovers import marked, new_mark, none_marked, snapshot
@@ -298,7 +297,6 @@ def test_twenty_at_once(box: ContainerBox) -> None:
 
 @pytest.mark.slow
 def test_a_hundred_leave_nothing(box: ContainerBox) -> None:
-    needs("to be root, for the time it takes", box.ns.is_root)
     mark = new_mark()
     box.run("true").ok()
     before = snapshot(box.store)
