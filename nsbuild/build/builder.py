@@ -99,7 +99,7 @@ class Builder:
     @property
     def unused(self) -> list[str]:
         """Names of --build-arg that no ARG asked for."""
-        return sorted(set(self._request.given) - self._used)
+        return sorted(set(self._request.given) - self._used - set(self._file.arguments))
 
     # Stages
 

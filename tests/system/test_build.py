@@ -311,6 +311,8 @@ def test_bad_command_lines(builds: Builds) -> None:
     assert (
         "build args were not consumed: X" in builds.build(BASE, "--build-arg=X=1").stderr.decode()
     )
+    before = builds.build("ARG X=2\n" + BASE, "--build-arg=X=1")
+    assert before.ok().stderr == b"", "an ARG before the first FROM takes it, too"
     bad = builds.build(BASE, "-t", "Upper")
     assert (bad.code, "repository name must be lowercase" in bad.stderr.decode()) == (125, True)
 
