@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nsbuild.cli import podman
-from nsbuild.cli.containers import add_choice, chosen_names, open_records
+from nsbuild.cli.containers import add_choice, one_record
 from nsbuild.container.records import RUNNING
 from nsbuild.container.visit import attach
 
@@ -22,8 +22,7 @@ def main(arguments: list[str]) -> int:
     """Run the verb; returns the exit code."""
     podman.begin()
     options = make_parser().parse_args(arguments)
-    records = open_records()
-    record = records.find(chosen_names(options, "attach", records)[0])
+    records, record = one_record(options, "attach")
     directory = records.directory(record.id)
     records.close()
     podman.need(record.state == RUNNING, "you can only attach to running containers")

@@ -18,6 +18,7 @@ import urllib.request
 from typing import Any
 
 from nsbuild.cli import values
+from nsbuild.cli.output import write_image_id
 from nsbuild.cli.podman import PodmanParser, begin
 from nsbuild.cli.progress import Progress
 from nsbuild.cli.rules import Options
@@ -86,7 +87,7 @@ def main(arguments: list[str]) -> int:
         ]
         image_id = _make(store, options, command, epoch, names, progress)
     if options.iidfile:
-        _write(options.iidfile, image_id)
+        write_image_id(options.iidfile, image_id)
     sys.stdout.write(f"{image_id}\n")
     return 0
 
@@ -202,11 +203,3 @@ def _config(epoch: int, command: list[str]) -> dict[str, Any]:
         },
         "history": [{"created": created, "created_by": " ".join(command[:-2])}],
     }
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        with open(path, "w", encoding="ascii") as file:
-            file.write(f"sha256:{text}")
-    except OSError as error:
-        raise NsbuildError.from_os(f"cannot write {path}", error) from error

@@ -15,6 +15,7 @@ from nsbuild.build.builder import Builder, Command, Hands, Request, tell
 from nsbuild.build.files import Origin
 from nsbuild.build.ignore import read_ignore
 from nsbuild.cli import podman, values
+from nsbuild.cli.output import write_image_id
 from nsbuild.cli.podman import PodmanParser
 from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
@@ -89,7 +90,7 @@ def main(arguments: list[str]) -> int:
     if builder.unused:
         warn(f"one or more build args were not consumed: {' '.join(builder.unused)}")
     if options.iidfile:
-        _write(options.iidfile, f"sha256:{image.id}")
+        write_image_id(options.iidfile, image.id)
     say = tell(options.quiet)
     for name in request.names:
         say(f"Successfully tagged {name}")
@@ -123,14 +124,6 @@ def _pairs(option: str, texts: list[str], defaults: Any) -> dict[str, str]:  # n
         elif name in defaults:
             found[name] = defaults[name]
     return found
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        with open(path, "w", encoding="ascii") as file:
-            file.write(text)
-    except OSError as error:
-        raise NsbuildError.from_os(f"cannot write {path}", error) from error
 
 
 class _Work:

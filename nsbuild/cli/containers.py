@@ -53,6 +53,12 @@ def chosen_names(options: argparse.Namespace, verb: str, records: Records) -> li
     return names
 
 
+def one_record(options: argparse.Namespace, verb: str) -> tuple[Records, Record]:
+    """The records, and the one container that a verb is about."""
+    records = open_records()
+    return records, records.find(chosen_names(options, verb, records)[0])
+
+
 def each_record(
     options: argparse.Namespace,
     verb: str,

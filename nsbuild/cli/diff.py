@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from nsbuild.cli import podman
-from nsbuild.cli.containers import add_choice, chosen_names, open_records
+from nsbuild.cli.containers import add_choice, one_record
 from nsbuild.container.changes import changes
 from nsbuild.container.specjson import decode
 from nsbuild.container.terminal import write_all
@@ -26,8 +26,7 @@ def main(arguments: list[str]) -> int:
     """Run the verb; returns the exit code."""
     podman.begin()
     options = make_parser().parse_args(arguments)
-    records = open_records()
-    record = records.find(chosen_names(options, "diff", records)[0])
+    records, record = one_record(options, "diff")
     records.close()
     upper = decode(record.spec).root.target
 

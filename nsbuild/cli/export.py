@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from nsbuild.cli import podman
-from nsbuild.cli.containers import add_choice, chosen_names, open_records
+from nsbuild.cli.containers import add_choice, one_record
 from nsbuild.container.records import RUNNING
 from nsbuild.container.view import read, settle
 from nsbuild.errors import NsbuildError
@@ -24,8 +24,7 @@ def main(arguments: list[str]) -> int:
     """Run the verb; returns the exit code."""
     podman.begin()
     options = make_parser().parse_args(arguments)
-    records = open_records()
-    record = records.find(chosen_names(options, "export", records)[0])
+    records, record = one_record(options, "export")
     if record.state == RUNNING:
         settle(records, record)
     records.close()

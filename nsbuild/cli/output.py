@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nsbuild.cli.gotemplate import Template
+from nsbuild.errors import NsbuildError
 
 _MINIMUM, _PADDING = 12, 2
 _CALLS = re.compile(r"\{\{.*?\}\}", re.DOTALL)
@@ -71,3 +72,12 @@ def pretty_json(value: Any, indent: int = 5) -> str:  # noqa: ANN401 - any JSON
     import json
 
     return json.dumps(value, ensure_ascii=False, indent=indent) + "\n"
+
+
+def write_image_id(path: str, image: str) -> None:
+    """Write an image's id where --iidfile says; raises NsbuildError."""
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"sha256:{image}")
+    except OSError as error:
+        raise NsbuildError.from_os(f"cannot write {path}", error) from error
