@@ -24,8 +24,7 @@ from nsbuild.cli.progress import Progress
 from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
 from nsbuild.cli.settings import DEFAULTS, Settings
-from nsbuild.container import cpumodel
-from nsbuild.container.environment import base_environment, compose
+from nsbuild.container.environment import compose
 from nsbuild.container.epochs import release_date
 from nsbuild.container.front import run_container
 from nsbuild.container.spec import CommandSpec, ContainerSpec, RootSpec, Volume
@@ -168,7 +167,7 @@ def _spec(options: argparse.Namespace, command: list[str], epoch: str, place: st
     given = vars(options)
     own = {name: given.get(name.replace("-", "_")) for name in DEFAULTS}
     chosen = Options(Settings({**own, "epoch": epoch, "state": ""}), "/")
-    base = {**base_environment(chosen.epoch, None), **cpumodel.variables(chosen.cpu_model)}
+    base = chosen.environment()
     return ContainerSpec(
         root=RootSpec(
             target="/",

@@ -20,8 +20,7 @@ from nsbuild.cli.podman import PodmanParser
 from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
 from nsbuild.cli.settings import DEFAULTS, Settings
-from nsbuild.container import cpumodel
-from nsbuild.container.environment import base_environment, compose
+from nsbuild.container.environment import compose
 from nsbuild.container.front import run_container
 from nsbuild.container.spec import CommandSpec, ContainerSpec, RootSpec
 from nsbuild.container.state import State
@@ -182,7 +181,7 @@ class _Work:
             "state": state,
         }
         chosen = Options(Settings({**self._given, **own}), "")
-        base = {**base_environment(chosen.epoch, None), **cpumodel.variables(chosen.cpu_model)}
+        base = chosen.environment()
         return ContainerSpec(
             root=RootSpec(
                 target=root.upper,

@@ -10,8 +10,7 @@ from nsbuild.cli.parser import Parser
 from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
 from nsbuild.cli.settings import DEFAULTS, Settings, debug_wanted
-from nsbuild.container import cpumodel
-from nsbuild.container.environment import base_environment, compose
+from nsbuild.container.environment import compose
 from nsbuild.container.front import run_container
 from nsbuild.container.spec import CommandSpec, ContainerSpec, RootSpec
 from nsbuild.errors import NsbuildError
@@ -117,7 +116,7 @@ def _command(options: argparse.Namespace, cwd: str, chosen: Options) -> CommandS
     asked = dict(filter(None, map(values.variable, [*texts, *options.env])))
     term = os.environ.get("TERM", "xterm") if options.tty else None
     host = dict(os.environ) if options.env_host else None
-    base = {**base_environment(chosen.epoch, term), **cpumodel.variables(chosen.cpu_model)}
+    base = chosen.environment(term)
     return CommandSpec(
         argv=tuple(options.command),
         environment=compose(base, host, asked),

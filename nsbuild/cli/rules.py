@@ -5,6 +5,7 @@ from __future__ import annotations
 from nsbuild.cli import values
 from nsbuild.cli.settings import Settings
 from nsbuild.container import cpumodel
+from nsbuild.container.environment import base_environment
 from nsbuild.container.spec import Identity, SchedulingSpec
 from nsbuild.determinism.clock import NSEC_PER_SEC, Rates
 from nsbuild.supervisor.loop import Rules
@@ -58,6 +59,10 @@ class Options:
             (identity.release, identity.version, identity.machine),
             None if state is None else state.earlier(rates.step),
         )
+
+    def environment(self, term: str | None = None) -> dict[str, str]:
+        """What a command starts with; `term` is its terminal's type."""
+        return {**base_environment(self.epoch, term), **cpumodel.variables(self.cpu_model)}
 
     def scheduling(self) -> SchedulingSpec:
         """Where and how the command runs."""

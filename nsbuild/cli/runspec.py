@@ -19,8 +19,7 @@ from nsbuild.cli.podman import PodmanParser, add_refused, need
 from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
 from nsbuild.cli.settings import DEFAULTS, Settings
-from nsbuild.container import cpumodel
-from nsbuild.container.environment import base_environment, compose
+from nsbuild.container.environment import compose
 from nsbuild.container.life import UPPER, VOLUMES, WORK, make_directories, remove, stop
 from nsbuild.container.names import check_name, new_id, new_name
 from nsbuild.container.records import Record, Records
@@ -274,8 +273,7 @@ def _command(
     host = dict(os.environ) if options.env_host else {}
     term = "xterm" if options.tty else None
     base = {
-        **base_environment(chosen.epoch, term),
-        **cpumodel.variables(chosen.cpu_model),
+        **chosen.environment(term),
         "container": "nsbuild",
         "HOSTNAME": chosen.identity.hostname,
     }
