@@ -241,7 +241,8 @@ def await_exit(records: Records, record: Record) -> int:
     if pidfd >= 0:
         ends(pidfd, None)
         os.close(pidfd)
-    return records.find(record.id).code
+    code = records.last_code(record)
+    return records.find(record.id).code if code is None else code
 
 
 def _forgotten_or_ended(records: Records, record: Record) -> None:

@@ -23,14 +23,18 @@ KILLED = 137
 """The exit code of a container whose own processes were killed: 128 and SIGKILL."""
 
 _DATABASE = "containers.sqlite"
-_VERSION = 1
-_TABLE = """
+_VERSION = 2
+_TABLES = """
 CREATE TABLE IF NOT EXISTS containers (
   id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, image TEXT NOT NULL, image_id TEXT NOT NULL,
   spec TEXT NOT NULL, about TEXT NOT NULL, state TEXT NOT NULL, created INTEGER NOT NULL,
   started INTEGER NOT NULL, finished INTEGER NOT NULL, code INTEGER NOT NULL,
-  pid INTEGER NOT NULL, since INTEGER NOT NULL, boot TEXT NOT NULL)
+  pid INTEGER NOT NULL, since INTEGER NOT NULL, boot TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS departed (
+  id TEXT PRIMARY KEY, started INTEGER NOT NULL, code INTEGER NOT NULL, gone INTEGER NOT NULL)
 """
+_REMEMBERED = 600 * 10**9
+"""Nanoseconds for which the exit code of a container outlives it, for those who waited for it."""
 _LONGEST_WAIT = 60
 """Seconds that a statement waits for others to be done with the database."""
 _START_TIME = 19
@@ -88,7 +92,7 @@ class Records:
         if version < _VERSION:
             # With a log of its own, nobody who reads waits for one who writes.
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute(_TABLE)
+            self._db.executescript(_TABLES)
             self._db.execute(f"PRAGMA user_version={_VERSION}")
         self._db.execute("PRAGMA synchronous=NORMAL")
 
@@ -187,8 +191,28 @@ class Records:
         return done.rowcount == 1
 
     def remove(self, identity: str) -> None:
-        """Forget it; its directory is gone."""
-        self._db.execute("DELETE FROM containers WHERE id = ?", (identity,))
+        """Forget it, but for its exit code if it has run; its directory is gone."""
+        now = time.time_ns()
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM departed WHERE gone < ?", (now - _REMEMBERED,))
+            self._db.execute(
+                "INSERT OR REPLACE INTO departed SELECT id, started, code, ? FROM containers "
+                "WHERE id = ? AND started > 0",
+                (now, identity),
+            )
+            self._db.execute("DELETE FROM containers WHERE id = ?", (identity,))
+
+    def last_code(self, before: Record) -> int | None:
+        """The exit code of a container that is gone, if it has run since `before` was read.
+
+        Who waits for one that removes itself cannot rely on seeing it between its end and that.
+        """
+        row = self._db.execute(
+            "SELECT code FROM departed WHERE id = ? AND (started > ? OR ?)",
+            (before.id, before.started, before.state == RUNNING),
+        ).fetchone()
+        return int(row[0]) if row else None
 
 
 def is_alive(record: Record) -> bool:

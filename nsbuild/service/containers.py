@@ -7,7 +7,7 @@ from aiohttp import web
 from nsbuild.cli.containers import FILTERS, matches
 from nsbuild.cli.containerview import describe
 from nsbuild.cli.ps import as_json, shown_state
-from nsbuild.container.records import CREATED, RUNNING, Record
+from nsbuild.container.records import CREATED, RUNNING
 from nsbuild.service import creation
 from nsbuild.service.errors import ApiError
 from nsbuild.service.images import known
@@ -22,7 +22,7 @@ from nsbuild.service.requests import (
     service_of,
 )
 from nsbuild.service.views import docker_container, docker_entry
-from nsbuild.service.watching import exit_code, until_removed, until_started
+from nsbuild.service.watching import exit_code, until_removed
 
 _ENDED = frozenset({"", "not-running", "stopped", "exited"})
 
@@ -114,8 +114,7 @@ async def kill(request: web.Request) -> web.Response:
 
 async def wait(request: web.Request) -> web.StreamResponse:
     """POST /containers/NAME/wait."""
-    record: Record | None = find_container(request)
-    assert record is not None
+    record = find_container(request)
     conditions = request.query.getall("condition", ["not-running"])
     removed = conditions == ["removed"]
     # One that has not run yet will not be removed by itself before it has.
@@ -126,10 +125,8 @@ async def wait(request: web.Request) -> web.StreamResponse:
     # It is an answer for a client to know that its request has come: it starts the container then.
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
-    if next_exit:
-        record = await until_started(place, record)
-    code = await exit_code(place, record) if record else None
-    if removed and record:
+    code = await exit_code(place, record, next_exit)
+    if removed:
         await until_removed(place, record)
     if code is None:
         return break_off(request, response)

@@ -39,21 +39,19 @@ def frame(line: Line, tty: bool) -> bytes:
 
 def find(place: str, identity: str) -> Record | None:
     """The container as it is now; None where it is gone."""
-    records = Records(place)
-    try:
+    with contextlib.closing(Records(place)) as records, contextlib.suppress(NsbuildError):
         return records.find(identity)
-    except NsbuildError:
-        return None
-    finally:
-        records.close()
+    return None
+
+
+def _last_code(place: str, before: Record) -> int | None:
+    with contextlib.closing(Records(place)) as records:
+        return records.last_code(before)
 
 
 def _directory(place: str, record: Record) -> str:
-    records = Records(place)
-    try:
+    with contextlib.closing(Records(place)) as records:
         return records.directory(record.id)
-    finally:
-        records.close()
 
 
 async def until_started(place: str, record: Record) -> Record | None:
@@ -71,23 +69,27 @@ async def until_removed(place: str, record: Record) -> None:
         await asyncio.sleep(_LOOK)
 
 
-async def exit_code(place: str, record: Record) -> int | None:
+async def exit_code(place: str, record: Record, next_exit: bool) -> int | None:
     """The exit code of the container once it has ended; that of its last run if it does not run.
 
-    None if it was removed before anybody could be told.
+    With `next_exit`, that of the first run to begin or end after `record` was read. None if it was
+    removed without one.
     """
-    if record.state != RUNNING:
-        return record.code
-    front = open_front(record)
+    now = await until_started(place, record) if next_exit else record
+    if now and now.state != RUNNING:
+        return now.code
+    front = open_front(now) if now else -1
     told = None
-    if front >= 0:
+    if now and front >= 0:
         try:
-            told = await _told(_directory(place, record), front)
+            told = await _told(_directory(place, now), front)
             await _readable(front)
         finally:
             os.close(front)
     found = find(place, record.id)
-    return found.code if found else told
+    if found:
+        return found.code
+    return told if told is not None else _last_code(place, record)
 
 
 async def _told(directory: str, front: int) -> int | None:
