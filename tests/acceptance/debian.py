@@ -12,6 +12,8 @@ import urllib.request
 from functools import cache
 from pathlib import Path
 
+from tests.acceptance.nearmirror import NearMirror
+
 _CONTROL = """\
 Source: tiny
 Section: misc
@@ -65,7 +67,12 @@ def suite() -> str:
 
 @cache
 def mirror() -> str:
-    """The address from which apt takes the suite; empty if there is none or it does not answer."""
+    """An address to take the suite from; empty if apt knows none or that does not answer."""
+    upstream = _upstream()
+    return upstream and NearMirror(upstream).address
+
+
+def _upstream() -> str:
     command = ["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     for line in done.stdout.splitlines():
