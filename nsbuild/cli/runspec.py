@@ -7,6 +7,7 @@ decided here, once, so that starting the container later gives what starting it 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -20,7 +21,15 @@ from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
 from nsbuild.cli.settings import DEFAULTS, Settings
 from nsbuild.container.environment import compose
-from nsbuild.container.life import UPPER, VOLUMES, WORK, make_directories, remove, stop
+from nsbuild.container.life import (
+    UPPER,
+    VOLUMES,
+    WORK,
+    IsRunning,
+    make_directories,
+    remove,
+    stop,
+)
 from nsbuild.container.names import check_name, new_id, new_name
 from nsbuild.container.records import Record, Records
 from nsbuild.container.spec import CommandSpec, ContainerSpec, RootSpec, Tmpfs, Volume
@@ -172,10 +181,26 @@ def create(options: argparse.Namespace, verb: str, arguments: list[str]) -> tupl
 
 
 def discard(records: Records, record: Record) -> None:
-    """Remove a container and let go of its image."""
-    remove(records, record)
-    if record.image_id:
-        Store(records.place).unpin(record.id)
+    """Remove a container and let go of its image; raises NsbuildError."""
+
+    def let_go() -> None:
+        if record.image_id:
+            Store(records.place).unpin(record.id)
+
+    remove(records, record, let_go)
+
+
+def discard_by_force(records: Records, record: Record, seconds: float, number: int) -> None:
+    """The same of one that may run: it is signalled, and killed if it is there after `seconds`."""
+    while True:
+        stop(records, record, seconds, number)
+        try:
+            discard(records, record)
+            return
+        except IsRunning:
+            # Somebody has started it meanwhile, as the process does that `run -d` leaves.
+            with contextlib.suppress(NsbuildError):
+                record = records.find(record.id)
 
 
 def _free_name(options: argparse.Namespace, records: Records, store: Store) -> str:
@@ -184,9 +209,7 @@ def _free_name(options: argparse.Namespace, records: Records, store: Store) -> s
         return new_name(records.has_name)
     name = check_name(options.name)
     if options.replace and records.has_name(name):
-        old = records.find(name)
-        stop(records, old, 0, signal.SIGKILL)
-        discard(records, records.find(name))
+        discard_by_force(records, records.find(name), 0, signal.SIGKILL)
     return name
 
 
