@@ -20,6 +20,7 @@ from nsbuild.container.attendance import WAIT, connect_to
 from nsbuild.container.failure import command_error
 from nsbuild.container.front import run_container
 from nsbuild.container.log import read_log
+from nsbuild.container.network import is_private
 from nsbuild.container.records import CREATED, EXITED, RUNNING, Record, Records, is_alive
 from nsbuild.container.session import LOG, Session
 from nsbuild.container.spec import ContainerSpec
@@ -74,13 +75,24 @@ def run_here(records: Records, record: Record, discard: Discard) -> int:
     records.close()
     code = EXIT_OURS
     try:
-        code = run_container(decode(record.spec), session)
+        code = _run(records.place, record, session)
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
         raise
     finally:
         _ended(records.place, record, session, code, discard)
     return code
+
+
+def _run(place: str, record: Record, session: Session) -> int:
+    spec = decode(record.spec)
+    if is_private(spec.root.network):
+        from nsbuild.container.members import join
+
+        records = Records(place)
+        join(records, record)
+        records.close()
+    return run_container(spec, session)
 
 
 def _ended(place: str, record: Record, session: Session, code: int, discard: Discard) -> None:
@@ -159,7 +171,7 @@ def _keep(
             raise _improper(record)
         records.close()
         try:
-            code = run_container(spec, session)
+            code = _run(place, record, session)
         finally:
             _ended(place, record, session, code, discard)
     except NsbuildError as error:
