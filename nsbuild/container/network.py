@@ -90,7 +90,7 @@ def enter_hub(candidates: list[int]) -> None:
             link.link("set", index=socket.if_nametoindex(_BRIDGE), state="up")
     except (OSError, _refusal()) as error:
         raise NsbuildError(
-            f"cannot make the bridge of a network: {error}",
+            f"cannot make the bridge of a network: {os.strerror(error.args[0])}",
             "CAP_NET_ADMIN and the kernel's bridge and veth are needed",
         ) from error
 
@@ -124,7 +124,9 @@ def plug_in(pid: int, address: str) -> None:
             bridge = socket.if_nametoindex(_BRIDGE)
             link.link("set", index=_FIRST_WIRE + number, master=bridge)
     except (OSError, _refusal()) as error:
-        raise NsbuildError(f"cannot connect the container to its network: {error}") from error
+        raise NsbuildError(
+            f"cannot connect the container to its network: {os.strerror(error.args[0])}"
+        ) from error
 
 
 def _set_up_inside(pid: int, address: str) -> None:
