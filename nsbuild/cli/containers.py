@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from nsbuild.cli.podman import PodmanParser, need
-from nsbuild.container.records import EXITED, Record, Records
+from nsbuild.container.records import EXITED, REMOVING, Record, Records
 from nsbuild.errors import NsbuildError, report
 from nsbuild.images.store import Store
 
@@ -17,8 +17,8 @@ def open_records() -> Records:
     """The records of this user's containers; those that were to go with their end are gone."""
     records = Records(Store.default().path)
     for record in records.all():
-        if record.state == EXITED and record.facts["rm"]:
-            # Its front was killed before it could do so.
+        if record.state in (EXITED, REMOVING) and record.facts["rm"]:
+            # Its front was killed before it could do so, or is at it.
             from nsbuild.cli.runspec import discard
 
             discard(records, record)

@@ -9,6 +9,7 @@ from nsbuild.cli.containers import open_records
 from nsbuild.cli.ps import shown_state
 from nsbuild.cli.runvalues import CAPABILITIES
 from nsbuild.cli.spans import stamp
+from nsbuild.container.network import PREFIX, hardware_address, is_private
 from nsbuild.container.records import RUNNING, Record, Records
 from nsbuild.container.session import LOG
 from nsbuild.container.spec import ContainerSpec
@@ -73,6 +74,7 @@ def describe(records: Records, record: Record) -> dict[str, Any]:
         "Mounts": _mounts(spec),
         "Config": _config(spec, facts, record),
         "HostConfig": _host_config(spec, facts, records.directory(record.id)),
+        **_network_settings(spec),
         "Nsbuild": _determinism(spec),
     }
 
@@ -181,6 +183,20 @@ def _host_config(spec: ContainerSpec, facts: dict[str, Any], directory: str) -> 
             for number, soft, hard in spec.command.limits
         ],
     }
+
+
+def _network_settings(spec: ContainerSpec) -> dict[str, Any]:
+    """Of one in a network of containers; others have none."""
+    root = spec.root
+    if not is_private(root.network):
+        return {}
+    address = {
+        "IPAddress": root.address,
+        "IPPrefixLen": PREFIX,
+        "MacAddress": hardware_address(root.address),
+        "Gateway": "",
+    }
+    return {"NetworkSettings": {**address, "Networks": {root.network: address}}}
 
 
 def _determinism(spec: ContainerSpec) -> dict[str, Any]:

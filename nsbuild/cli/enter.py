@@ -12,7 +12,8 @@ import os
 from nsbuild.cli import podman, values
 from nsbuild.cli.containers import open_records
 from nsbuild.cli.settings import DEFAULTS
-from nsbuild.container.records import RUNNING
+from nsbuild.container.names import new_id
+from nsbuild.container.records import RUNNING, Record, Records
 from nsbuild.container.spec import CommandSpec
 from nsbuild.container.specjson import decode
 from nsbuild.container.visit import enter
@@ -26,17 +27,31 @@ _ONLY_AT_THE_START = ("network", "volume", "tmpfs", "read_only", "env_host", "tr
 def main(options: argparse.Namespace) -> int:
     """Run `options.command` in the container `options.target`; returns the exit code."""
     podman.begin()
-    _refuse_what_is_decided(options)
     records = open_records()
-    record = records.find(options.target)
+    record = _find(records, options.target)
     directory = records.directory(record.id)
     records.close()
+    _refuse_what_is_decided(options)
     if record.state != RUNNING:
         raise NsbuildError(
             "can only create exec sessions on running containers: container state improper",
             code=_EXIT_STATE,
         )
-    return enter(directory, _command(options, decode(record.spec).command), options.detach)
+    code = enter(directory, _command(options, decode(record.spec).command), options.detach)
+    if options.detach and not code:
+        # As Podman does; nothing asks for it later.
+        print(new_id(), flush=True)
+    return code
+
+
+def _find(records: Records, name: str) -> Record:
+    try:
+        return records.find(name)
+    except NsbuildError as error:
+        # Whoever has left TARGET out has named a command.
+        raise NsbuildError(
+            error.message, f"nor is there a directory {name}; TARGET / is the host's own root"
+        ) from error
 
 
 def _refuse_what_is_decided(options: argparse.Namespace) -> None:

@@ -6,9 +6,7 @@ import signal
 
 from nsbuild.cli import podman
 from nsbuild.cli.containers import add_choice, chosen_names, open_records
-from nsbuild.cli.runspec import discard
-from nsbuild.container.life import stop
-from nsbuild.container.records import RUNNING, Records
+from nsbuild.cli.runspec import discard, discard_by_force
 from nsbuild.errors import NsbuildError, report
 
 _EXIT_NONE = 1
@@ -42,22 +40,15 @@ def main(arguments: list[str]) -> int:
                 code = code or _EXIT_NONE
             continue
         try:
-            if record.state == RUNNING and options.force:
-                _end(records, name, options.time)
-            discard(records, record)
+            if options.force:
+                gently = options.time is not None
+                number = record.facts["stop_signal"] if gently else signal.SIGKILL
+                discard_by_force(records, record, options.time or 0, number)
+            else:
+                discard(records, record)
             print(name, flush=True)
         except NsbuildError as error:
             report(str(error))
             code = error.code
     records.close()
     return code
-
-
-def _end(records: Records, name: str, seconds: float | None) -> None:
-    record = records.find(name)
-    if seconds is None:
-        stop(records, record, 0, signal.SIGKILL)
-    else:
-        stop(records, record, seconds, record.facts["stop_signal"])
-    # Whoever was told to go may have removed it with its end, or put that down just now.
-    records.all()

@@ -7,11 +7,13 @@ decided here, once, so that starting the container later gives what starting it 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from nsbuild.cli import runvalues, values
@@ -19,12 +21,23 @@ from nsbuild.cli.podman import PodmanParser, add_refused, need
 from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
 from nsbuild.cli.settings import DEFAULTS, Settings
+from nsbuild.container import members
 from nsbuild.container.environment import compose
-from nsbuild.container.life import UPPER, VOLUMES, WORK, make_directories, remove, stop
+from nsbuild.container.life import (
+    UPPER,
+    VOLUMES,
+    WORK,
+    IsRunning,
+    make_directories,
+    remove,
+    stop,
+)
+from nsbuild.container.members import HOSTS
 from nsbuild.container.names import check_name, new_id, new_name
+from nsbuild.container.network import is_private
 from nsbuild.container.records import Record, Records
 from nsbuild.container.spec import CommandSpec, ContainerSpec, RootSpec, Tmpfs, Volume
-from nsbuild.container.specjson import encode
+from nsbuild.container.specjson import decode, encode
 from nsbuild.errors import NsbuildError
 from nsbuild.images.documents import EPOCH_LABEL, Image
 from nsbuild.images.lookup import name_of
@@ -70,7 +83,12 @@ def _add_podman(parser: PodmanParser) -> None:
     add("-u", "--user", metavar="USER[:GROUP]", help="who to be inside")
     add("--entrypoint", metavar="WORDS", help="in the place of the image's")
     add("--read-only", action="store_true", help="make the root read-only")
-    add("--network", choices=("none", "host"), default="none", help="loopback only, or the host's")
+    add(
+        "--network",
+        metavar="none|host|private[:NAME]",
+        default="none",
+        help="loopback only, the host's, or one of containers",
+    )
     add("-h", "--hostname", metavar="NAME", help="what the machine is called inside")
     add("--cap-add", metavar="NAME", action="append", default=[], help="allow a capability")
     add("--cap-drop", metavar="NAME", action="append", default=[], help="forbid a capability")
@@ -128,6 +146,7 @@ def create(options: argparse.Namespace, verb: str, arguments: list[str]) -> tupl
     """Put a new container on record; raises NsbuildError."""
     store = Store.default()
     source = find_source(options, store)
+    runvalues.check_network(options.network)
     records = Records(store.path)
     name = _free_name(options, records, store)
     identity = new_id()
@@ -149,33 +168,63 @@ def create(options: argparse.Namespace, verb: str, arguments: list[str]) -> tupl
         "rootfs": source.directory,
         "privileged": options.privileged,
     }
-    record = Record(
-        identity,
-        name,
-        "" if options.rootfs else source.name,
-        source.image.id if source.image else "",
-        encode(spec),
-        json.dumps(about),
-        created=time.time_ns(),
-    )
+
+    def make(root: RootSpec) -> Record:
+        return Record(
+            identity,
+            name,
+            "" if options.rootfs else source.name,
+            source.image.id if source.image else "",
+            encode(spec._replace(root=root)),
+            json.dumps(about),
+            created=time.time_ns(),
+        )
+
     if options.cidfile:
         _write_id(options.cidfile, identity)
-    records.add(record)
+    record = _enter(records, spec.root, make)
     try:
         if source.image:
             store.pin(source.image, identity)
         make_directories(records, record)
+        members.update(records, spec)
     except NsbuildError:
         discard(records, record)
         raise
     return records, record
 
 
+def _enter(records: Records, root: RootSpec, make: Callable[[RootSpec], Record]) -> Record:
+    """Put on record what `make` makes of a root, which then has an address where it needs one."""
+    if is_private(root.network):
+        return members.add(records, root, make)
+    record = make(root)
+    records.add(record)
+    return record
+
+
 def discard(records: Records, record: Record) -> None:
-    """Remove a container and let go of its image."""
-    remove(records, record)
-    if record.image_id:
-        Store(records.place).unpin(record.id)
+    """Remove a container and let go of its image; raises NsbuildError."""
+
+    def let_go() -> None:
+        if record.image_id:
+            Store(records.place).unpin(record.id)
+
+    remove(records, record, let_go)
+    members.update(records, decode(record.spec))
+
+
+def discard_by_force(records: Records, record: Record, seconds: float, number: int) -> None:
+    """The same of one that may run: it is signalled, and killed if it is there after `seconds`."""
+    while True:
+        stop(records, record, seconds, number)
+        try:
+            discard(records, record)
+            return
+        except IsRunning:
+            # Somebody has started it meanwhile, as the process does that `run -d` leaves.
+            with contextlib.suppress(NsbuildError):
+                record = records.find(record.id)
 
 
 def _free_name(options: argparse.Namespace, records: Records, store: Store) -> str:
@@ -184,9 +233,7 @@ def _free_name(options: argparse.Namespace, records: Records, store: Store) -> s
         return new_name(records.has_name)
     name = check_name(options.name)
     if options.replace and records.has_name(name):
-        old = records.find(name)
-        stop(records, old, 0, signal.SIGKILL)
-        discard(records, records.find(name))
+        discard_by_force(records, records.find(name), 0, signal.SIGKILL)
     return name
 
 
@@ -254,6 +301,7 @@ def _root(options: argparse.Namespace, source: Source, directory: str, chosen: O
         volumes=tuple(volumes),
         tmpfs=tuple(tmpfs),
         network=options.network,
+        hosts=os.path.join(directory, HOSTS) if is_private(options.network) else "",
         identity=chosen.identity,
         boot_time=chosen.epoch,
         cpu_model=chosen.cpu_model,

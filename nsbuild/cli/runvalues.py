@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 
 from nsbuild.cli import values
 from nsbuild.cli.values import bad
+from nsbuild.container.network import PRIVATE, check_rights
 from nsbuild.container.spec import Tmpfs, Volume
 from nsbuild.errors import NsbuildError
 
@@ -35,7 +37,19 @@ _LIMITS = {
     for name, number in vars(resource).items()
     if name.startswith("RLIMIT_")
 }
+_NETWORK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _FLAGS = {"z", "Z", "rw", "ro", "rprivate", "private"}
+
+
+def check_network(text: str) -> None:
+    """NsbuildError unless it is a network that we have, and may have."""
+    kind, colon, name = text.partition(":")
+    if kind == PRIVATE and (not colon or _NETWORK_NAME.fullmatch(name)):
+        check_rights()
+    elif text not in ("none", "host"):
+        raise NsbuildError(
+            f"--network={text} is not supported: nsbuild has none, host, private and private:NAME"
+        )
 
 
 def volume(text: str) -> Volume:

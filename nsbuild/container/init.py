@@ -141,7 +141,7 @@ def _build(setup: Setup) -> tuple[User | Found, int | None]:
     identity = setup.root.identity
     socket.sethostname(identity.hostname)
     setdomainname(identity.domainname)
-    if setup.root.network == "none":
+    if setup.root.network != "host":
         link_up("lo")
     for operation in setup.plan:
         operation.do()

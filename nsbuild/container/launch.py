@@ -29,6 +29,7 @@ from nsbuild.container.failure import command_error
 from nsbuild.container.handover import Handover
 from nsbuild.container.init import DEFERRED_SIGNALS, FUSE_HINT, NO_FUSE, Setup
 from nsbuild.container.join import join
+from nsbuild.container.network import plug_in
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import ContainerSpec
 from nsbuild.determinism.clock import NSEC_PER_SEC
@@ -102,12 +103,13 @@ class Container:
             prepared.priority.use_fifo()
         patch = Patch.of_this_kernel()
         events, requests = self._fork(fifo)
-        maps = prepared.maps
-        if maps is not None:
+        if (maps := prepared.maps) is not None:
             self._expect(events, EVENT_MAPS, lambda e: write_id_maps(maps, e.pid))
             requests.send(b".")
         self._init_pid = self._expect(events, EVENT_INIT).pid
         prepared.priority.set_pid(self._init_pid)
+        if prepared.spec.root.address:
+            plug_in(self._init_pid, prepared.spec.root.address)
         ready = self._expect(events, EVENT_READY)
         command = self._expect(events, EVENT_COMMAND)
         listener = self._take_listener(command.pid)
@@ -137,7 +139,7 @@ class Container:
             start,
             users,
             os.fsencode(prepared.spec.root.writable_cwd or ""),
-            prepared.spec.root.network == "host",
+            prepared.spec.root.network != "none",
             (0, 1, 2, *(contract.caller.open if contract else ())),
             Handover,
             lasting,

@@ -17,11 +17,15 @@ from nsbuild.container.hostview import Host
 from nsbuild.container.inside import Rootfs, attach_on_host, make_inside
 from nsbuild.container.operations import Operation
 from nsbuild.errors import NsbuildError
-from nsbuild.kernel.mount import new_mount
+from nsbuild.kernel.mount import Options, new_mount
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _LONGEST_OPTION = 255
-"""fsconfig(2) takes strings of 256 bytes, the last one 0 (fs/fsopen.c)."""
+"""fsconfig(2) takes strings of 256 bytes, the last one 0 (fs/fsopen.c). Some sixty layers fit into
+one; more are given one by one, as Linux takes them since 6.8 (filesystems/overlayfs.rst)."""
+_MOST_LAYERS = 500
+"""OVL_MAX_STACK of fs/overlayfs/params.c."""
+_MAKE_ONE = "`nsbuild export` and `nsbuild import` make one layer of a container"
 
 
 class LayersRoot(Operation):
@@ -105,22 +109,44 @@ class KeepApart(Operation):
 def new_overlay(upper: int, work: int, *lower: int) -> int:
     """A detached overlay mount of open directories, the topmost of `lower` first."""
     _like_lower(lower[0], upper)
-    options: dict[str, str | None] = {
-        "lowerdir": ":".join(map(str, lower)),
-        "upperdir": str(upper),
-        "workdir": str(work),
-        "userxattr": None,
-    }
-    if len(options["lowerdir"] or "") > _LONGEST_OPTION:
-        raise OSError(errno.E2BIG, "more layers than one mount can have")
-    # Relative names are short enough for some sixty layers, need none of overlayfs's escapes, and
-    # show no path of the host's in the mount table.
+    return _mount(lower, {"upperdir": str(upper), "workdir": str(work)})
+
+
+def read_only_overlay(*lower: int) -> int:
+    """The same of `lower` alone, two or more."""
+    return _mount(lower, {})
+
+
+def _mount(lower: tuple[int, ...], more: dict[str, str]) -> int:
+    # Relative names need none of overlayfs's escapes, and show no path of the host's in the mount
+    # table.
+    if len(lower) > _MOST_LAYERS:
+        raise NsbuildError(
+            f"cannot mount an overlay of {len(lower)} layers: overlayfs has {_MOST_LAYERS} at most",
+            _MAKE_ONE,
+        )
+    names = tuple(map(str, lower))
+    joined = ":".join(names)
+    options: Options = {"lowerdir": joined, **more, "userxattr": None}
+    if len(joined) > _LONGEST_OPTION:
+        options = {"lowerdir+": names, **more, "userxattr": None}
     before = os.open(".", os.O_PATH | os.O_CLOEXEC)
     try:
         os.chdir("/proc/self/fd")
         return new_mount("overlay", options)
+    except OSError as error:
+        if error.errno == errno.EINVAL and (error.filename or "").startswith("lowerdir+"):
+            raise NsbuildError(
+                f"cannot mount an overlay of {len(lower)} layers: this kernel takes some sixty",
+                f"Linux 6.8 takes {_MOST_LAYERS}; {_MAKE_ONE}",
+            ) from error
+        raise
     finally:
-        os.fchdir(before)
+        try:
+            os.fchdir(before)
+        except PermissionError:
+            # As another user than the one who is there.
+            os.chdir("/")
         os.close(before)
 
 

@@ -7,6 +7,8 @@ of that container and of nothing else.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import select
 import signal
@@ -18,6 +20,7 @@ from nsbuild.container.attendance import WAIT, connect_to
 from nsbuild.container.failure import command_error
 from nsbuild.container.front import run_container
 from nsbuild.container.log import read_log
+from nsbuild.container.network import is_private
 from nsbuild.container.records import CREATED, EXITED, RUNNING, Record, Records, is_alive
 from nsbuild.container.session import LOG, Session
 from nsbuild.container.spec import ContainerSpec
@@ -72,13 +75,24 @@ def run_here(records: Records, record: Record, discard: Discard) -> int:
     records.close()
     code = EXIT_OURS
     try:
-        code = run_container(decode(record.spec), session)
+        code = _run(records.place, record, session)
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
         raise
     finally:
         _ended(records.place, record, session, code, discard)
     return code
+
+
+def _run(place: str, record: Record, session: Session) -> int:
+    spec = decode(record.spec)
+    if is_private(spec.root.network):
+        from nsbuild.container.members import join
+
+        records = Records(place)
+        join(records, record)
+        records.close()
+    return run_container(spec, session)
 
 
 def _ended(place: str, record: Record, session: Session, code: int, discard: Discard) -> None:
@@ -157,7 +171,7 @@ def _keep(
             raise _improper(record)
         records.close()
         try:
-            code = run_container(spec, session)
+            code = _run(place, record, session)
         finally:
             _ended(place, record, session, code, discard)
     except NsbuildError as error:
@@ -253,10 +267,21 @@ def _forgotten_or_ended(records: Records, record: Record) -> None:
         os.close(pidfd)
 
 
-def remove(records: Records, record: Record) -> None:
-    """Remove a container that does not run, with all that it has written."""
+class IsRunning(NsbuildError):
+    """A container cannot be removed, because it runs."""
+
+
+def remove(records: Records, record: Record, let_go: Callable[[], None]) -> None:
+    """Remove a container that does not run, with all that it has written.
+
+    `let_go` ends what else was kept for it, before it is forgotten: who is killed on the way leaves
+    a row by which all of this can be done again. One that somebody else has removed is as good.
+    Raises NsbuildError, IsRunning if it runs.
+    """
     if not records.claim_removal(record):
-        raise NsbuildError(
+        if not records.has_id(record.id):
+            return
+        raise IsRunning(
             f"cannot remove container {record.id} as it is running - running or paused containers "
             "cannot be removed without force: container state improper",
             code=2,
@@ -264,20 +289,42 @@ def remove(records: Records, record: Record) -> None:
     top = records.directory(record.id)
     if os.path.isdir(top):
         remove_tree(top)
+    let_go()
     records.remove(record.id)
 
 
 def remove_tree(top: str) -> None:
-    """Remove a container's directory, whoever owns what is in it."""
+    """Remove a container's directory, whoever owns what is in it.
+
+    Somebody else may be doing the same, and who was killed while writing may not have died yet.
+    """
 
     def act() -> None:
-        import shutil
-
-        # overlayfs leaves its working directory without any permission.
-        for place, directories, _ in os.walk(top):
-            if place.endswith("/work"):
-                for name in directories:
-                    os.chmod(os.path.join(place, name), 0o700)
-        shutil.rmtree(top)
+        end = time.monotonic() + _SOON
+        while True:
+            try:
+                _remove_all(top)
+                return
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY or time.monotonic() >= end:
+                    raise NsbuildError.from_os(f"cannot remove {top}", error) from error
+                time.sleep(0.05)
 
     as_root(act)
+
+
+def _remove_all(top: str) -> None:
+    import shutil
+
+    # overlayfs leaves its working directory without any permission.
+    for place, directories, _ in os.walk(top):
+        if place.endswith("/work"):
+            for name in directories:
+                with contextlib.suppress(FileNotFoundError):
+                    os.chmod(os.path.join(place, name), 0o700)
+
+    def failed(_act: object, _path: str, found: tuple[object, BaseException, object]) -> None:
+        if not isinstance(found[1], FileNotFoundError):
+            raise found[1]
+
+    shutil.rmtree(top, onerror=failed)

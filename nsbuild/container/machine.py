@@ -127,7 +127,7 @@ def identity_files(identity: Identity, network: str) -> dict[str, str]:
         "/etc/machine-id": f"{identity.machine_id}\n",
         "/var/lib/dbus/machine-id": f"{identity.machine_id}\n",
     }
-    if network != "host":
+    if network == "none":
         # With a name that does not resolve, sudo complains and test suites wait or fail.
         files["/etc/hosts"] = (
             "127.0.0.1\tlocalhost\n"

@@ -144,6 +144,10 @@ class Records:
         """Whether a container is called so."""
         return bool(list(self._select("name = ?", (name,))))
 
+    def has_id(self, identity: str) -> bool:
+        """Whether there is a container with that full id."""
+        return bool(list(self._select("id = ?", (identity,))))
+
     def _select(self, where: str, values: tuple[str, ...]) -> Iterator[Record]:
         order = "ORDER BY created, rowid"
         rows = self._db.execute(f"SELECT * FROM containers WHERE {where} {order}", values)

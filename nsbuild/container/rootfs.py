@@ -22,6 +22,7 @@ from nsbuild.container.hostview import Host
 from nsbuild.container.inside import INERT, Rootfs
 from nsbuild.container.layers import KeepApart, Layered, LayersRoot, check_layers
 from nsbuild.container.machine import identity_files, machine_files
+from nsbuild.container.network import hardware_address
 from nsbuild.container.operations import (
     Bind,
     BindRoot,
@@ -40,7 +41,7 @@ from nsbuild.container.operations import (
 from nsbuild.container.procfiles import DIRECTORIES, KEPT, kernel_files
 from nsbuild.container.spec import RootSpec, Tmpfs
 from nsbuild.container.sysctls import NAMES_OF_UTS, sysctl_directory
-from nsbuild.container.sysfiles import LINKS, sys_directory
+from nsbuild.container.sysfiles import links, sys_directory
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.mount import (
     MOUNT_ATTR_NOATIME,
@@ -116,7 +117,7 @@ def plan_root(spec: RootSpec, host: Host | None = None) -> RootPlan:
     steps.append(MountProc(plan.root))
     steps.append(KeepLastPid(plan.root))
     steps.append(cover_proc(plan.root, spec, host))
-    steps.append(constant_sys(plan.root))
+    steps.append(constant_sys(plan.root, spec.address))
     steps.extend(_dev(plan.root, host))
     if spec.scratch:
         steps.extend(_scratch(plan.root, target, host))
@@ -229,9 +230,10 @@ def cover_proc(root: Rootfs, spec: RootSpec, host: Host) -> Operation:
     return CoverProc(root, files, directories, KEPT, tuple(f"sys/{name}" for name in live))
 
 
-def constant_sys(root: Rootfs) -> Operation:
-    """The /sys that is the same everywhere."""
-    return ConstantSys(root, sys_directory(), LINKS)
+def constant_sys(root: Rootfs, address: str = "") -> Operation:
+    """The /sys that is the same everywhere, with an interface for who has an `address`."""
+    hardware = hardware_address(address) if address else ""
+    return ConstantSys(root, sys_directory(hardware), links(hardware))
 
 
 def _dev(root: Rootfs, host: Host) -> Iterator[Operation]:
@@ -276,6 +278,8 @@ def _files(root: Rootfs, spec: RootSpec, target: str, host: Host) -> Iterator[Op
         if host.kind(target.rstrip("/") + path):
             yield WriteConstant(root, path, text, optional=True)
     resolver = "/etc/resolv.conf"
+    if spec.hosts:
+        yield Bind(root, spec.hosts, "/etc/hosts", read_only=True)
     shared = spec.network == "host" and spec.resolver
     if shared and host.exists(resolver) and host.kind(f"{target}{resolver}"):
         # The target's own may be a link into /run, where the plan has put an empty tmpfs.

@@ -62,6 +62,7 @@ class RootSpec(NamedTuple):
     volumes: tuple[Volume, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = ()
     network: str = "none"
+    """none, host, private or private:NAME; a `private` one is shared by containers."""
     identity: Identity = Identity()
     boot_time: int = 1450797978
     cpu_model: str = "host"
@@ -72,6 +73,10 @@ class RootSpec(NamedTuple):
     kept: tuple[Volume, ...] = ()
     resolver: bool = True
     """Whether, with the host's network, /etc/resolv.conf is the host's."""
+    address: str = ""
+    """That of the container in a private network."""
+    hosts: str = ""
+    """The host's file that is /etc/hosts there."""
 
 
 class Manners(NamedTuple):

@@ -33,6 +33,19 @@ _LOOPBACK = {
     "uevent": "INTERFACE=lo\nIFINDEX=1",
 }
 
+_WIRE = {
+    **_LOOPBACK,
+    "addr_assign_type": "3",
+    "broadcast": "ff:ff:ff:ff:ff:ff",
+    "flags": "0x1003",
+    "ifindex": "2",
+    "mtu": "1500",
+    "operstate": "up",
+    "type": "1",
+    "uevent": "INTERFACE=eth0\nIFINDEX=2",
+}
+"""The interface of a container in a network; see nsbuild.container.network."""
+
 _HUGE_PAGES = {
     "defrag": "always defer defer+madvise [madvise] never",
     "enabled": "always [madvise] never",
@@ -49,20 +62,30 @@ _EMPTY = (
 )
 """Mount points and places where programs look for what is not there."""
 
-LINKS = {
-    "class/net/lo": "../../devices/virtual/net/lo",
-    "devices/virtual/net/lo/subsystem": "../../../../class/net",
-}
-"""Relative names of symbolic links in /sys and where they lead."""
+
+def links(hardware: str = "") -> dict[str, str]:
+    """Relative names of symbolic links in /sys and where they lead; `hardware` as below."""
+    found = {}
+    for name in ("lo", "eth0") if hardware else ("lo",):
+        found[f"class/net/{name}"] = f"../../devices/virtual/net/{name}"
+        found[f"devices/virtual/net/{name}/subsystem"] = "../../../../class/net"
+    return found
 
 
-def sys_directory() -> dict[str, str]:
-    """/sys: relative file names and their texts; a name that ends in "/" is a directory."""
+def sys_directory(hardware: str = "") -> dict[str, str]:
+    """/sys: relative file names and their texts; a name that ends in "/" is a directory.
+
+    `hardware` is the hardware address of eth0, empty where there is none.
+    """
     files = dict.fromkeys((*_EMPTY, "class/net/"), "")
     files.update({f"devices/system/cpu/{name}": text for name, text in cpu_directory().items()})
     files.update(
         {f"devices/virtual/net/lo/{name}": f"{text}\n" for name, text in _LOOPBACK.items()}
     )
+    if hardware:
+        number = str(1000 + int(hardware.rpartition(":")[2], 16))
+        wire = {**_WIRE, "address": hardware, "iflink": number}
+        files.update({f"devices/virtual/net/eth0/{key}": f"{text}\n" for key, text in wire.items()})
     files.update(
         {
             f"kernel/mm/transparent_hugepage/{name}": f"{text}\n"

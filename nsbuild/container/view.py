@@ -11,13 +11,12 @@ import os
 from collections.abc import Callable
 
 from nsbuild.container.attendance import connect_to
-from nsbuild.container.layers import new_overlay
+from nsbuild.container.layers import new_overlay, read_only_overlay
 from nsbuild.container.records import RUNNING, Record, Records
 from nsbuild.container.spec import RootSpec
 from nsbuild.container.specjson import decode
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.asroot import as_root, in_container
-from nsbuild.kernel.mount import new_mount
 from nsbuild.supervisor.entrants import SETTLE
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -92,9 +91,4 @@ def _layered(*paths: str) -> int:
     opened = [os.open(path, _DIRECTORY) for path in paths]
     if len(opened) == 1:
         return opened[0]
-    os.chdir("/proc/self/fd")
-    options: dict[str, str | None] = {"lowerdir": ":".join(map(str, opened)), "userxattr": None}
-    try:
-        return new_mount("overlay", options)
-    finally:
-        os.chdir("/")
+    return read_only_overlay(*opened)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Mapping
 
 from nsbuild.kernel.libc import c_char_p, c_int, c_ulong, c_void_p, check, libc, syscall
 
@@ -219,8 +220,12 @@ def fsmount(fs: int, attributes: int = 0) -> int:
     return syscall(_NR_FSMOUNT, fs, FSMOUNT_CLOEXEC, attributes)
 
 
-def new_mount(fstype: str, options: dict[str, str | None], attributes: int = 0) -> int:
-    """fsopen, fsconfig and fsmount in a row; an option with the value None is a flag.
+Options = Mapping[str, str | tuple[str, ...] | None]
+"""Those of a file system: None makes a flag, and a tuple an option that is given several times."""
+
+
+def new_mount(fstype: str, options: Options, attributes: int = 0) -> int:
+    """fsopen, fsconfig and fsmount in a row.
 
     The source that the mount table shows is the file system's name.
     An OSError of a refused option carries the option as its file name.
@@ -228,14 +233,18 @@ def new_mount(fstype: str, options: dict[str, str | None], attributes: int = 0) 
     fs = fsopen(fstype)
     try:
         fsconfig(fs, FSCONFIG_SET_STRING, "source", fstype)
-        for key, value in options.items():
-            command = FSCONFIG_SET_FLAG if value is None else FSCONFIG_SET_STRING
-            try:
-                fsconfig(fs, command, key, value)
-            except OSError as error:
-                option = key if value is None else f"{key}={value}"
-                raise OSError(error.errno, os.strerror(error.errno or 0), option) from error
+        for key, given in options.items():
+            for value in given if isinstance(given, tuple) else (given,):
+                _set_option(fs, key, value)
         fsconfig(fs, FSCONFIG_CMD_CREATE)
         return fsmount(fs, attributes)
     finally:
         os.close(fs)
+
+
+def _set_option(fs: int, key: str, value: str | None) -> None:
+    try:
+        fsconfig(fs, FSCONFIG_SET_FLAG if value is None else FSCONFIG_SET_STRING, key, value)
+    except OSError as error:
+        option = key if value is None else f"{key}={value}"
+        raise OSError(error.errno, os.strerror(error.errno or 0), option) from error

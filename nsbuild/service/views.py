@@ -30,7 +30,7 @@ def docker_container(records: Records, record: Record) -> dict[str, Any]:
     config["Labels"] = config["Labels"] or {}
     # The only driver for files that Docker's clients know, and ask logs of.
     host["LogConfig"] = {"Type": "json-file", "Config": {}}
-    shown["NetworkSettings"] = _NO_NETWORK
+    shown.setdefault("NetworkSettings", _NO_NETWORK)
     return shown
 
 

@@ -74,21 +74,26 @@ class ImageBox:
         return str(path)
 
     def leftovers(self) -> set[str]:
-        """What lies in the store that no image needs (seen by root, or by the account itself)."""
-        index = json.loads((self.store / "index.json").read_text())
-        blobs, trees = set(), set()
-        for one in index["manifests"]:
-            manifest_name = one["digest"].removeprefix("sha256:")
-            manifest = json.loads((self.store / "blobs/sha256" / manifest_name).read_text())
-            config_name = manifest["config"]["digest"].removeprefix("sha256:")
-            config = json.loads((self.store / "blobs/sha256" / config_name).read_text())
-            blobs |= {manifest_name, config_name}
-            blobs |= {layer["digest"].removeprefix("sha256:") for layer in manifest["layers"]}
-            trees |= {one.removeprefix("sha256:") for one in config["rootfs"]["diff_ids"]}
-        found = set(os.listdir(self.store / "tmp"))
-        found |= set(os.listdir(self.store / "blobs/sha256")) - blobs
-        found |= set(os.listdir(self.store / "layers")) - trees
-        return found
+        """See the function."""
+        return leftovers(self.store)
+
+
+def leftovers(store: Path) -> set[str]:
+    """What lies in a store that no image needs (seen by root, or by the account itself)."""
+    index = json.loads((store / "index.json").read_text())
+    blobs, trees = set(), set()
+    for one in index["manifests"]:
+        manifest_name = one["digest"].removeprefix("sha256:")
+        manifest = json.loads((store / "blobs/sha256" / manifest_name).read_text())
+        config_name = manifest["config"]["digest"].removeprefix("sha256:")
+        config = json.loads((store / "blobs/sha256" / config_name).read_text())
+        blobs |= {manifest_name, config_name}
+        blobs |= {layer["digest"].removeprefix("sha256:") for layer in manifest["layers"]}
+        trees |= {one.removeprefix("sha256:") for one in config["rootfs"]["diff_ids"]}
+    found = set(os.listdir(store / "tmp"))
+    found |= set(os.listdir(store / "blobs/sha256")) - blobs
+    found |= set(os.listdir(store / "layers")) - trees
+    return found
 
 
 class Podman:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -93,7 +94,10 @@ def test_exit_codes_and_errors(box: ContainerBox) -> None:
     assert b"--seed cannot be given for the container c, which runs already" in seen.stderr
     assert box.ok("exec", "c", "echo", "still there").text == "still there\n"
     seen = box("exec", "nosuch", "true")
-    assert seen.stderr == b'Error: no container with name or ID "nosuch" found: no such container\n'
+    wanted = b'Error: no container with name or ID "nosuch" found: no such container (nor is there '
+    assert seen.stderr == wanted + b"a directory nosuch; TARGET / is the host's own root)\n"
+    # Whoever has forgotten TARGET is not told about a container that runs.
+    assert box("exec", "--epoch=2020-01-01", "nosuch", "-c", "true").stderr == seen.stderr
     box.ok("kill", "c")
     box.ok("wait", "c")
     assert box("exec", "c", "true").code == 255
@@ -106,7 +110,8 @@ def test_standard_files(box: ContainerBox) -> None:
     assert box.ok("exec", "c", "cat", stdin=b"lost").stdout == b""
     seen = box("exec", "c", "sh", "-c", "echo out; echo err >&2")
     assert (seen.stdout, seen.stderr) == (b"out\n", b"err\n")
-    box.ok("exec", "-d", "c", "sh", "-c", "echo done > /done")
+    said = box.ok("exec", "-d", "c", "sh", "-c", "echo done > /done")
+    assert re.fullmatch("[0-9a-f]{64}\n", said.text)
     box.until(lambda: box("exec", "c", "cat", "/done").stdout == b"done\n")
 
 

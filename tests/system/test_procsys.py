@@ -11,7 +11,7 @@ import pytest
 from nsbuild.container.procfiles import kernel_files
 from nsbuild.container.spec import Identity
 from nsbuild.container.sysctls import NAMES_OF_UTS, sysctl_directory
-from nsbuild.container.sysfiles import LINKS, sys_directory
+from nsbuild.container.sysfiles import links, sys_directory
 from tests.system.harness import Runner
 
 PYTHON = "/usr/bin/python3"
@@ -114,7 +114,7 @@ def test_numbers_of_the_links_of_a_process(ns: Runner) -> None:
 def test_everything_in_sys(ns: Runner) -> None:
     """The host's is another tree: its kernel, if nothing else, has modules' parameters."""
     seen = set(ns.exec(PYTHON, "-c", TREE).ok().lines)
-    wanted = {f"/sys/{name} -> {to}" for name, to in LINKS.items()}
+    wanted = {f"/sys/{name} -> {to}" for name, to in links().items()}
     for name, text in sys_directory().items():
         wanted.add(f"/sys/{name} {text.encode()!r}" if text else f"/sys/{name}")
     wanted.discard("/sys/class/net/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nsbuild.container.procfiles import DIRECTORIES, KEPT, kernel_files, meminfo, vmstat
 from nsbuild.container.spec import Identity
 from nsbuild.container.sysctls import NAMES_OF_UTS, sysctl_directory
-from nsbuild.container.sysfiles import LINKS, sys_directory
+from nsbuild.container.sysfiles import links, sys_directory
 from nsbuild.determinism.names import PID_LIMIT
 from nsbuild.supervisor.answers.time import MEMORY_FREE, MEMORY_TOTAL
 
@@ -57,7 +57,7 @@ def test_names_are_files_or_directories_and_never_both() -> None:
 
 def test_links_in_sys_lead_somewhere() -> None:
     files = sys_directory()
-    for name, to in LINKS.items():
+    for name, to in links().items():
         parts = name.split("/")[:-1]
         for part in to.split("/"):
             parts = parts[:-1] if part == ".." else [*parts, part]

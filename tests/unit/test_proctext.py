@@ -76,3 +76,14 @@ def test_maps_are_numbered_as_stat_shows_the_files() -> None:
         [b"00:00", b"0"],
         [b"00:00", b"0", b"[stack]"],
     ]
+
+
+def test_counters_of_interfaces_are_nothing() -> None:
+    """In the kernel's own columns, so that who cuts by them finds what it looks for."""
+    head = b"Inter-|   Receive\n face |bytes    packets\n"
+    quiet = b"    lo:       0       0    0    0    0     0          0         0        0       0"
+    quiet += b"    0    0    0     0       0          0\n"
+    busy = b"  eth0: 400809416   19449    0    0    0     0          0         0 400809416   19449"
+    busy += b"    0    0    0     0       0          0\n"
+    assert proctext.net_dev(head + quiet) == head + quiet
+    assert proctext.net_dev(head + busy) == head + quiet.replace(b"  lo", b"eth0")

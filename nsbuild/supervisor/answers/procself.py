@@ -33,12 +33,12 @@ from nsbuild.supervisor.processes import Process
 
 _OWN = frozenset((b"mountinfo", b"mounts", b"mountstats", b"maps", b"io"))
 """Only a process's own: reading another's takes rights that only the kernel can judge."""
-_ALL = frozenset((b"stat", b"status", b"statm", b"schedstat"))
+_ALL = frozenset((b"stat", b"status", b"statm", b"schedstat", b"net/dev"))
 _NAMES = _OWN | _ALL
 _PATH = re.compile(rb"/proc/([0-9]+)/(?:task/[0-9]+/)?(%b)" % b"|".join(sorted(_NAMES)))
 _LINKS = frozenset((b"mtab",))
 """Names under which links lead to one of them."""
-_PROC = _NAMES | _LINKS
+_PROC = frozenset(name.rpartition(b"/")[2] for name in _NAMES | _LINKS)
 ONLY_BY_US = _PROC | NAMES
 """Last names of paths that may have to be opened here; all others are let go on."""
 
@@ -164,6 +164,8 @@ class ProcSelf:
             return proctext.mountstats(text)
         if name == b"maps":
             return proctext.maps(text, lambda path: self._number(call, owner, path))
+        if name == b"net/dev":
+            return proctext.net_dev(text)
         return _CONSTANTS[name]
 
     def _number(self, call: Call, process: Process, path: bytes) -> tuple[int, int]:

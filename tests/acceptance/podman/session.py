@@ -14,6 +14,7 @@ WAIT = 'trap "exit 0" TERM; mkfifo /wait; echo ready; read x < /wait'
 
 RUNTIME_TEXT = "stderr: the words are the OCI runtime's"
 GROUP = "stdout: Podman counts a user's own group among the supplementary ones"
+HINT = "stderr: a hint follows, since what stands there may be a directory"
 DISK = "stdout: /proc/mounts shows one kind of disk, so that it does not tell the host's"
 
 
@@ -125,7 +126,7 @@ STEPS = (
     _step("start nosuch"),
     _step("kill nosuch"),
     _step("wait nosuch"),
-    _step("exec nosuch true"),
+    _step("exec nosuch true", HINT),
     _step("top nosuch"),
     _step("attach nosuch"),
     _step("commit nosuch"),
