@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import socket
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from nsbuild.container.command import Inheritance, run_command
 from nsbuild.container.entry import read_entry
@@ -55,6 +55,7 @@ from nsbuild.supervisor.initlink import (
 )
 from nsbuild.supervisor.initpriority import InitPriority
 from nsbuild.supervisor.served import SERVED
+from nsbuild.tuples import NamedTuple
 
 DEFERRED_SIGNALS = (
     signal.SIGINT,

@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import prctl
 
@@ -48,6 +48,7 @@ from nsbuild.supervisor.initlink import (
 )
 from nsbuild.supervisor.initpriority import InitPriority
 from nsbuild.supervisor.trace import Trace
+from nsbuild.tuples import NamedTuple
 
 CLOCK_REALTIME_COARSE = 5
 """The clock that the kernel stamps files with (clock_gettime(2))."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from nsbuild.container import early
 from nsbuild.container.cpu import GUEST_PRIORITY
@@ -26,6 +26,7 @@ from nsbuild.supervisor.loop import Supervisor
 from nsbuild.supervisor.parts import Parts
 from nsbuild.supervisor.spin import SpinGuard
 from nsbuild.supervisor.vdso import Patch
+from nsbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from nsbuild.supervisor.trace import Trace

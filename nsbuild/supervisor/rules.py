@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from nsbuild.determinism.clock import Rates
 from nsbuild.determinism.continuation import Earlier
+from nsbuild.tuples import NamedTuple
 
 
 class Rules(NamedTuple):

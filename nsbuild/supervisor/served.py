@@ -5,7 +5,7 @@ What they hold is the loop's concern; whoever mounts them needs none of that.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from nsbuild.tuples import NamedTuple
 
 
 class Served(NamedTuple):
