@@ -12,7 +12,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from nsbuild.build import containerfile, expand
 from nsbuild.build.cache import Cache
@@ -24,6 +24,7 @@ from nsbuild.errors import NsbuildError
 from nsbuild.images.documents import EPOCH_LABEL, Image
 from nsbuild.images.place import Workshop
 from nsbuild.images.store import Store
+from nsbuild.tuples import NamedTuple
 
 _ON_THE_WAY = {
     "architecture": "amd64",

@@ -12,10 +12,11 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from nsbuild.build import expand
 from nsbuild.errors import NsbuildError, warn
+from nsbuild.tuples import NamedTuple
 
 PLATFORM = {
     f"{side}{what}": value

@@ -14,11 +14,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from nsbuild.build.ignore import Ignore, translate
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.mount import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from nsbuild.tuples import NamedTuple
 
 _BLOCK = 1 << 20
 _UMASKED = 0o022

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import copy
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from nsbuild.images.documents import EPOCH_LABEL, Image, Layer
+from nsbuild.tuples import NamedTuple
 
 SHELL = ("/bin/sh", "-c")
 

@@ -14,7 +14,6 @@ import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from nsbuild.build.context import Source, Target, Tree
 from nsbuild.build.ignore import Ignore
@@ -24,6 +23,7 @@ from nsbuild.determinism.clock import NSEC_PER_SEC
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.asroot import as_root
 from nsbuild.kernel.mount import new_mount
+from nsbuild.tuples import NamedTuple
 
 _COARSE = 5
 """CLOCK_REALTIME_COARSE, which the kernel stamps files with (clock_gettime(2))."""

@@ -11,9 +11,9 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from nsbuild.errors import NsbuildError
+from nsbuild.tuples import NamedTuple
 
 NAMES = (".containerignore", ".dockerignore")
 """In a context, the first of them that is there counts."""

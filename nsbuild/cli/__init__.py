@@ -6,6 +6,9 @@ verb's summary is written here rather than asked from its module.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import gc
 import importlib
 import io
 import os
@@ -87,6 +90,19 @@ def main(verb: str = "") -> NoReturn:
     except BrokenPipeError:
         # Whoever read our help has seen enough of it.
         code = exit_status(EXIT_OURS)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End this process, without taking the interpreter apart where nobody would notice.
+
+    That takes as long as running a short command. Exit handlers and threads are what needs it.
+    """
+    if not atexit._ncallbacks() and "threading" not in sys.modules:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
     sys.exit(code)
 
 
@@ -94,7 +110,12 @@ def dispatch(arguments: list[str]) -> int:
     """Run one verb; returns its exit code, raises NsbuildError."""
     verb = arguments[0] if arguments else ""
     if verb in VERBS:
+        # Nothing of what is loaded is ever garbage, so looking for some only takes time, then and
+        # at each later collection.
+        gc.disable()
         module = importlib.import_module(VERBS[verb][0])
+        gc.freeze()
+        gc.enable()
         return int(module.main(arguments[1:]))
     if verb in ("-h", "--help", "help"):
         lines = (f"  {name:<17} {summary}\n" for name, (_, summary) in VERBS.items())

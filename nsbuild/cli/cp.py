@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import tarfile
-from typing import NamedTuple
 
 from nsbuild.cli import podman
 from nsbuild.cli.containers import open_records
@@ -17,6 +16,7 @@ from nsbuild.container.copying import Owner, copy, copy_contents, opened
 from nsbuild.container.records import Record, Records
 from nsbuild.container.view import inside
 from nsbuild.errors import NsbuildError
+from nsbuild.tuples import NamedTuple
 
 ROOT: Owner = (0, 0)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

@@ -6,6 +6,7 @@ import argparse
 import os
 
 from nsbuild.cli import values
+from nsbuild.cli.formatter import Formatter
 from nsbuild.cli.parser import Parser
 from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
@@ -34,6 +35,7 @@ def make_parser() -> Parser:
         usage="nsbuild exec [OPTIONS] TARGET COMMAND [ARG...]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
     add_determinism(parser)

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from nsbuild.cli.gofunctions import FUNCTIONS, show, truth
 from nsbuild.errors import NsbuildError
+from nsbuild.tuples import NamedTuple
 
 _ACTION = re.compile(
     r"\{\{(?P<left>- )?\s*(?P<body>/\*.*?\*/"

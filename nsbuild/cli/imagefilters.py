@@ -5,13 +5,13 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
 from nsbuild.cli import human, imageview
 from nsbuild.errors import NsbuildError
 from nsbuild.images import reference
 from nsbuild.images.documents import Image
 from nsbuild.images.lookup import choose
+from nsbuild.tuples import NamedTuple
 
 _FILTER = re.compile(r"([a-z]+)(!?)=(.*)", re.DOTALL)
 _Test = Callable[[Image, str, list[Image]], bool]

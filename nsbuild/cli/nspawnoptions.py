@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from nsbuild.cli import gnuopt
 from nsbuild.cli.settings import DEFAULTS
 from nsbuild.container.spec import Tmpfs, Volume
 from nsbuild.errors import NsbuildError
+from nsbuild.tuples import NamedTuple
 
 LETTERS = {
     "h": "help",

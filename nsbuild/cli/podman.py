@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from nsbuild.cli.formatter import Formatter
 from nsbuild.errors import EXIT_OURS, NsbuildError, speak_as
 
 PROGRAM = "nsbuild"
@@ -38,6 +39,7 @@ class PodmanParser(argparse.ArgumentParser):
             usage=f"{PROGRAM} {verb} {usage}",
             description=description,
             epilog="See nsbuild-run(1).",
+            formatter_class=Formatter,
             allow_abbrev=False,
             add_help=False,
         )

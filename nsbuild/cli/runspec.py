@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from nsbuild.cli import runvalues, values
 from nsbuild.cli.podman import PodmanParser, add_refused, need
@@ -42,6 +42,7 @@ from nsbuild.errors import NsbuildError
 from nsbuild.images.documents import EPOCH_LABEL, Image
 from nsbuild.images.lookup import name_of
 from nsbuild.images.store import Store
+from nsbuild.tuples import NamedTuple
 
 _STOP_SECONDS = 10
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from nsbuild.container.spec import Identity
 from nsbuild.errors import NsbuildError
+from nsbuild.tuples import NamedTuple
 
 PATH = "/etc/nsbuild.toml"
 

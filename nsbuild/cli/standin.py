@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import NamedTuple
 
 from nsbuild.cli.parser import Parser
 from nsbuild.errors import NsbuildError
+from nsbuild.tuples import NamedTuple
 
 
 class Original(NamedTuple):

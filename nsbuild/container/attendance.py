@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 
 from nsbuild.container.log import Log
 from nsbuild.container.terminal import write_all
-from nsbuild.supervisor.entrants import ENTER, LEFT, SETTLE, SIGNAL
+from nsbuild.supervisor.parley import ENTER, LEFT, SETTLE, SIGNAL
 
 ATTACH = b"A"
 ATTACHED = b"a"

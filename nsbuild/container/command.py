@@ -13,7 +13,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import prctl
 
@@ -36,6 +36,7 @@ from nsbuild.kernel.namespaces import ADDR_NO_RANDOMIZE, STICKY_TIMEOUTS, person
 from nsbuild.kernel.process import Image, close_on_exec_from
 from nsbuild.kernel.seccomp import Program
 from nsbuild.supervisor.initlink import EVENT_COMMAND, send_event
+from nsbuild.tuples import NamedTuple
 
 UMASK = 0o022
 

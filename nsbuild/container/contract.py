@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from nsbuild.container.handover import (
     STAGE_EXEC,
@@ -24,6 +23,7 @@ from nsbuild.container.quoting import quote
 from nsbuild.container.userspec import Found, Wanted, look_inside
 from nsbuild.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, NsbuildError
 from nsbuild.kernel.process import read_whole
+from nsbuild.tuples import NamedTuple
 
 _MOST_DESCRIPTORS = 1024
 """How far to look for open ones where there is no /proc."""

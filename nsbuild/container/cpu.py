@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Collection, Iterator
 
 from nsbuild.container.spec import SchedulingSpec
 from nsbuild.errors import NsbuildError, warn
@@ -97,6 +98,27 @@ def supervise_on(cpu: int, spec: SchedulingSpec) -> bool:
         _outweigh()
         return False
     return True
+
+
+@contextlib.contextmanager
+def aside(cpu: int, others: Collection[int], fifo: bool) -> Iterator[None]:
+    """Leave `cpu`, to which the calling process is pinned, to its child for a while.
+
+    On `others` there may be other containers: it goes before their guests, which might not let go
+    of the CPU, and behind their supervisors. Where there are none it stays.
+    """
+    if not others:
+        yield
+        return
+    if fifo:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(GUEST_PRIORITY + 1))
+    os.sched_setaffinity(0, others)
+    try:
+        yield
+    finally:
+        if fifo:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+        os.sched_setaffinity(0, {cpu})
 
 
 def _outweigh() -> None:

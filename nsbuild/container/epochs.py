@@ -12,11 +12,11 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from nsbuild.container.openpgp import key_times
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.mount import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from nsbuild.tuples import NamedTuple
 
 LISTS = "var/lib/apt/lists"
 KEYRINGS = (

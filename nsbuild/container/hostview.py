@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from typing import NamedTuple
 
 from nsbuild.kernel.statfs import statfs
+from nsbuild.tuples import NamedTuple
 
 
 class MountInfo(NamedTuple):

@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import socket
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from nsbuild.container.command import Inheritance, run_command
 from nsbuild.container.entry import read_entry
@@ -31,7 +31,7 @@ from nsbuild.kernel.namespaces import link_up, setdomainname
 from nsbuild.kernel.process import overwrite_arguments, read_small
 from nsbuild.kernel.seccomp import Program
 from nsbuild.kernel.tty import open_pty
-from nsbuild.supervisor import hotcalls
+from nsbuild.supervisor import extension
 from nsbuild.supervisor.initlink import (
     BORN,
     ENTER,
@@ -54,7 +54,8 @@ from nsbuild.supervisor.initlink import (
     send_event,
 )
 from nsbuild.supervisor.initpriority import InitPriority
-from nsbuild.supervisor.loop import SERVED
+from nsbuild.supervisor.served import SERVED
+from nsbuild.tuples import NamedTuple
 
 DEFERRED_SIGNALS = (
     signal.SIGINT,
@@ -227,7 +228,7 @@ class Init:
         wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        if hotcalls.available():
+        if extension.available():
             return self._run_hot(wake)
         poll = select.poll()
         poll.register(wake, select.POLLIN)
@@ -247,7 +248,7 @@ class Init:
         requests = self._requests.fileno()
         self._reap()
         while self._status is None:
-            message = hotcalls.serve_numbers(requests, wake, self._last_pid_fd, NUMBERS)
+            message = extension.serve_numbers(requests, wake, self._last_pid_fd, NUMBERS)
             if message is None:
                 os.read(wake, 4096)
                 self._reap()

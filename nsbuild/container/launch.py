@@ -17,28 +17,23 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import prctl
 
-from nsbuild.container import early
 from nsbuild.container.command import Inheritance
-from nsbuild.container.cpu import GUEST_PRIORITY, supervise_on
+from nsbuild.container.cpu import aside, supervise_on
 from nsbuild.container.enter import enter
 from nsbuild.container.failure import command_error
 from nsbuild.container.handover import Handover
-from nsbuild.container.init import DEFERRED_SIGNALS, FUSE_HINT, NO_FUSE, Setup
-from nsbuild.container.join import join
+from nsbuild.container.init import DEFERRED_SIGNALS, Setup
 from nsbuild.container.network import plug_in
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import ContainerSpec
-from nsbuild.determinism.clock import NSEC_PER_SEC
-from nsbuild.errors import EXIT_OURS, NsbuildError, exit_status, report, warn
+from nsbuild.errors import EXIT_OURS, NsbuildError, exit_status, report
 from nsbuild.kernel.idmaps import IdMaps, write_id_maps
 from nsbuild.kernel.process import pidfd_getfd
 from nsbuild.kernel.seccomp import Program
-from nsbuild.supervisor.continuation import files_left, progress
-from nsbuild.supervisor.devices import file_systems
 from nsbuild.supervisor.initlink import (
     EVENT_COMMAND,
     EVENT_ERROR,
@@ -53,11 +48,8 @@ from nsbuild.supervisor.initlink import (
     receive_event,
 )
 from nsbuild.supervisor.initpriority import InitPriority
-from nsbuild.supervisor.loop import Supervisor
-from nsbuild.supervisor.parts import Parts
-from nsbuild.supervisor.spin import SpinGuard
 from nsbuild.supervisor.trace import Trace
-from nsbuild.supervisor.vdso import Patch
+from nsbuild.tuples import NamedTuple
 
 CLOCK_REALTIME_COARSE = 5
 """The clock that the kernel stamps files with (clock_gettime(2))."""
@@ -97,54 +89,34 @@ class Container:
     def run(self) -> int:
         """Run the container to its end; returns the exit code."""
         prepared = self._prepared
+        spec, maps = prepared.spec, prepared.maps
         start = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
-        fifo = supervise_on(prepared.cpu, prepared.spec.scheduling)
+        others = os.sched_getaffinity(0) - {prepared.cpu}
+        fifo = supervise_on(prepared.cpu, spec.scheduling)
         if fifo:
             prepared.priority.use_fifo()
-        patch = Patch.of_this_kernel()
         events, requests = self._fork(fifo)
-        if (maps := prepared.maps) is not None:
+        if maps is not None:
             self._expect(events, EVENT_MAPS, lambda e: write_id_maps(maps, e.pid))
             requests.send(b".")
+        with aside(prepared.cpu, others, fifo):
+            # Only now, beside the child, and before we join it and can import nothing any more.
+            from nsbuild.container import serving
+
+            patch = serving.load()
         self._init_pid = self._expect(events, EVENT_INIT).pid
         prepared.priority.set_pid(self._init_pid)
-        if prepared.spec.root.address:
-            plug_in(self._init_pid, prepared.spec.root.address)
+        if spec.root.address:
+            plug_in(self._init_pid, spec.root.address)
         ready = self._expect(events, EVENT_READY)
         command = self._expect(events, EVENT_COMMAND)
         listener = self._take_listener(command.pid)
         # Left unread in the front's socket, it keeps the listener open should we be killed: calls
         # then wait until the container is dead, instead of failing with ENOSYS while it dies.
         socket.send_fds(self._front, [b"L"], [listener])
-        fuse = dict(zip(ready.data[1:].decode().split(), ready.fds[4:], strict=True))
-        if not fuse and not prepared.spec.root.in_place:
-            warn(f"{NO_FUSE}: /dev/random and /dev/urandom do not exist inside ({FUSE_HINT})")
-        bound = prepared.spec.scheduling.spin_bound
-        pids = ready.fds[1]
-        contract = prepared.spec.command.contract
-        spin = SpinGuard(os.fstat(pids).st_ino, bound, GUEST_PRIORITY) if fifo else None
-        lasting = frozenset() if prepared.spec.state is None else file_systems()
-        users = join(*ready.fds[2:4])
-        parts = Parts(
-            listener,
-            ready.fds[0],
-            pids,
-            InitLink(requests, prepared.priority),
-            prepared.priority,
-            events,
-            self._front,
-            fuse,
-            patch,
-            spin,
-            start,
-            users,
-            os.fsencode(prepared.spec.root.writable_cwd or ""),
-            prepared.spec.root.network != "none",
-            (0, 1, 2, *(contract.caller.open if contract else ())),
-            Handover,
-            lasting,
-        )
-        supervisor = Supervisor(prepared.spec.rules, parts, prepared.trace)
+        link = InitLink(requests, prepared.priority), prepared.priority
+        made = serving.Made(listener, ready, *link, events, self._front, fifo, start)
+        supervisor = serving.make_supervisor(spec, made, patch, prepared.trace)
         self._handover.taken()
         status = supervisor.run()
         prepared.trace.close()
@@ -152,23 +124,8 @@ class Container:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         os.waitpid(self._init_pid, 0)
         self._init_pid = 0
-        return self._finish(supervisor, status, start)
-
-    def _finish(self, supervisor: Supervisor, status: int, start: int) -> int:
-        """Leave files and state as they are to be found; returns the exit code."""
-        found = supervisor.times.finish()
         code = self._exit_code(status)
-        state, rules = self._prepared.spec.state, self._prepared.spec.rules
-        if state is not None:
-            files = files_left(supervisor.times, found)
-            epoch = rules.rates.epoch // NSEC_PER_SEC
-            state.save(rules.seed, epoch, start, progress(supervisor.table), files)
-        if code:
-            times, clock = supervisor.times, supervisor.table.root.clock
-            written = [path for file, path in times.dirty.items() if file.written]
-            hint = early.hint(written, clock.wall)
-            if hint:
-                warn(hint)
+        serving.finish(spec, supervisor, start, code)
         return code
 
     def kill(self) -> None:

@@ -27,7 +27,7 @@ from nsbuild.container.spec import ContainerSpec
 from nsbuild.container.specjson import decode
 from nsbuild.errors import EXIT_OURS, NsbuildError, report
 from nsbuild.kernel.asroot import as_root
-from nsbuild.supervisor.entrants import LEFT, SIGNAL
+from nsbuild.supervisor.parley import LEFT, SIGNAL
 
 Discard = Callable[[Records, Record], None]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
+
+from nsbuild.tuples import NamedTuple
 
 STREAMS = {b"o": b"stdout", b"e": b"stderr"}
 _CHUNK = 1 << 16

@@ -8,7 +8,7 @@ what the host has loaded. docs/proc.md lists each file. See proc(5) for the form
 
 from __future__ import annotations
 
-from nsbuild.supervisor.answers.time import MEMORY_FREE, MEMORY_TOTAL
+from nsbuild.determinism.memory import MEMORY_FREE, MEMORY_TOTAL
 
 _PAGE = 4096
 _KIB = 1024

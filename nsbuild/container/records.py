@@ -13,10 +13,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.process import stat_fields
+from nsbuild.tuples import NamedTuple
 
 CREATED, RUNNING, EXITED, REMOVING = "created", "running", "exited", "removing"
 KILLED = 137

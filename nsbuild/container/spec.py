@@ -1,15 +1,16 @@
 """What a container is to be: plain values, decided by the command line, described by --debug.
 
-Nothing here acts. `typing.NamedTuple` rather than dataclasses, because importing dataclasses costs
+Nothing here acts. Named tuples rather than dataclasses, because importing dataclasses costs
 16 ms of every start.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from nsbuild.container.contract import Contract
-from nsbuild.supervisor.loop import Rules
+from nsbuild.supervisor.rules import Rules
+from nsbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from nsbuild.container.state import State

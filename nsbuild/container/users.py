@@ -5,9 +5,8 @@ The C library's name service would load modules and configuration of whatever ro
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from nsbuild.errors import NsbuildError
+from nsbuild.tuples import NamedTuple
 
 
 class User(NamedTuple):

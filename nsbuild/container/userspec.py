@@ -7,11 +7,11 @@ reads the new root's own files. A number needs no line in either. Errors have ch
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from nsbuild.container import users
 from nsbuild.container.quoting import quote
 from nsbuild.errors import NsbuildError, report
+from nsbuild.tuples import NamedTuple
 
 _NO_ID = (1 << 32) - 1
 """(uid_t) -1, which no user has."""

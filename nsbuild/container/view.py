@@ -17,7 +17,7 @@ from nsbuild.container.spec import RootSpec
 from nsbuild.container.specjson import decode
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.asroot import as_root, in_container
-from nsbuild.supervisor.entrants import SETTLE
+from nsbuild.supervisor.parley import SETTLE
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 

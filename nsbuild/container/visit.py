@@ -22,8 +22,8 @@ from nsbuild.container.spec import CommandSpec
 from nsbuild.container.terminal import RawTerminal, copy_size, window_size, write_all
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.signalfd import pending, signalfd
-from nsbuild.supervisor.entrants import ENTER, ERROR, LEFT, SIGNAL, STARTED
 from nsbuild.supervisor.initlink import decode_error
+from nsbuild.supervisor.parley import ENTER, ERROR, LEFT, SIGNAL, STARTED
 
 KILLED = 128 + signal.SIGKILL
 """How it ends for a client whose container is gone all at once."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from nsbuild.errors import NsbuildError
 from nsbuild.images import documents, tarheader
@@ -18,6 +18,7 @@ from nsbuild.images.documents import Image
 from nsbuild.images.place import LAYOUT
 from nsbuild.images.store import Store
 from nsbuild.images.streams import CHUNK, LayerStream, members
+from nsbuild.tuples import NamedTuple
 
 _HEADS = ("manifest.json", "index.json", "oci-layout")
 _CONTAINERD_NAME = "io.containerd.image.name"

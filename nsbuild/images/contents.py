@@ -11,13 +11,14 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Callable
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from nsbuild.errors import NsbuildError
 from nsbuild.images.documents import Image, Layer
 from nsbuild.images.store import Store
 from nsbuild.images.streams import CHUNK, LayerStream, members
 from nsbuild.images.unpack import OPAQUE, WHITEOUT, inner_path, nanoseconds, xattrs_of
+from nsbuild.tuples import NamedTuple
 
 _KINDS = {
     tarfile.DIRTYPE: "directory",

@@ -13,12 +13,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from nsbuild.errors import NsbuildError
 from nsbuild.images import tarheader
 from nsbuild.images.streams import CHUNK
 from nsbuild.images.unpack import OPAQUE, OVERLAY_ATTRIBUTES, WHITEOUT
+from nsbuild.tuples import NamedTuple
 
 _KINDS = {
     stat.S_IFREG: tarheader.FILE,

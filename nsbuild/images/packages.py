@@ -12,9 +12,9 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from nsbuild.errors import NsbuildError, warn
+from nsbuild.tuples import NamedTuple
 
 DPKG = "var/lib/dpkg/status"
 _DPKG_PARTS = "var/lib/dpkg/status.d/"

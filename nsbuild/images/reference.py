@@ -11,9 +11,9 @@ The grammar is that of https://github.com/distribution/reference.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from nsbuild.errors import NsbuildError
+from nsbuild.tuples import NamedTuple
 
 DEFAULT_TAG = "latest"
 LOCAL = "localhost"

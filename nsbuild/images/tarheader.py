@@ -8,7 +8,8 @@ number. Extended attributes go where GNU tar, bsdtar, Docker and Podman look for
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+
+from nsbuild.tuples import NamedTuple
 
 BLOCK = 512
 FILE, LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = (

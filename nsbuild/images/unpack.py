@@ -23,10 +23,10 @@ import stat
 import tarfile
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from nsbuild.errors import NsbuildError
 from nsbuild.images.streams import CHUNK, LayerStream, members
+from nsbuild.tuples import NamedTuple
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import NamedTuple
 
 from nsbuild.errors import NsbuildError
+from nsbuild.tuples import NamedTuple
 
 
 class IdMap(NamedTuple):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from typing import NamedTuple
+
+from nsbuild.tuples import NamedTuple
 
 from .libc import c_char_p, c_int, c_long, c_void_p, check, libc
 from .remotemem import IoVec

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import NamedTuple
 
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel import bpf
@@ -26,6 +25,7 @@ from nsbuild.kernel.libseccomp import NEWER_SYSCALLS_X86_64
 from nsbuild.kernel.seccomp import NSBUILD_ERRNO, PR_NSBUILD
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.seccomp.profile import Condition, Profile, Rule, closest
+from nsbuild.tuples import NamedTuple
 
 try:
     import pyseccomp

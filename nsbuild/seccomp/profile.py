@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel import bpf
+from nsbuild.tuples import NamedTuple
 
 _T = TypeVar("_T")
 EPERM = 1

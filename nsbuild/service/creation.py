@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from nsbuild.service.body import Body
 from nsbuild.service.errors import ApiError
+from nsbuild.tuples import NamedTuple
 
 _NETWORKS = {"none": "none", "host": "host"}
 _USUAL_NETWORKS = ("", "default", "bridge", "private")

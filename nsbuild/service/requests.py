@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from aiohttp import web
 
@@ -14,6 +13,7 @@ from nsbuild.errors import NsbuildError
 from nsbuild.images.store import Store
 from nsbuild.service.errors import ApiError
 from nsbuild.service.verbs import Verbs
+from nsbuild.tuples import NamedTuple
 
 _TRUE = frozenset({"1", "t", "true"})
 

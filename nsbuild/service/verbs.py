@@ -12,9 +12,9 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from typing import NamedTuple
 
 from nsbuild.service.errors import ApiError
+from nsbuild.tuples import NamedTuple
 
 _ERROR, _WARNING = "Error: ", "nsbuild: "
 _PATIENCE = 10.0

@@ -20,7 +20,7 @@ from nsbuild.container.log import Line, read_log
 from nsbuild.container.records import RUNNING, Record, Records
 from nsbuild.container.session import LOG
 from nsbuild.errors import NsbuildError
-from nsbuild.supervisor.entrants import LEFT
+from nsbuild.supervisor.parley import LEFT
 
 _LOOK = 0.05
 """Seconds between two looks for more."""

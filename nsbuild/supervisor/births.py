@@ -20,7 +20,7 @@ import errno
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from nsbuild.determinism.names import preferred_pid, thread_name
 from nsbuild.kernel.namespaces import (
@@ -31,6 +31,7 @@ from nsbuild.kernel.namespaces import (
     CLONE_VM,
 )
 from nsbuild.kernel.x86_64 import NR
+from nsbuild.tuples import NamedTuple
 
 from .answers import Handler
 from .listener import Call

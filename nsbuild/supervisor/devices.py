@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
 from nsbuild.determinism.files import file_number
 from nsbuild.kernel.files import encode_dev
 from nsbuild.kernel.process import read_whole
+from nsbuild.tuples import NamedTuple
 
 DISK_MAJOR = 8
 """The major number of all shown devices, that of SCSI disks."""

@@ -18,9 +18,9 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from nsbuild.kernel.process import stat_fields
+from nsbuild.tuples import NamedTuple
 
 from .listener import Call, Listener
 from .processes import Process

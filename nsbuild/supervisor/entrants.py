@@ -33,18 +33,12 @@ from nsbuild.kernel.process import pidfd_getfd
 
 from .births import Births
 from .filetimes import FileTimes
-from .initlink import EVENT_ERROR, LIMIT, Event, InitLink, encode_error
+from .initlink import LIMIT, Event, InitLink, encode_error
 from .listener import Call, Listener
 from .outside import Identity, inherited_from
+from .parley import ENTER, LEFT, SETTLE, SIGNAL, STARTED
 from .processes import Process, ProcessTable
 
-ENTER = b"X"
-SIGNAL = b"K"
-SETTLE = b"T"
-"""Put the virtual times into the files; answered by itself."""
-STARTED = b"s"
-LEFT = b"x"
-ERROR = EVENT_ERROR
 _GIVEN = 5
 """Descriptors of an ENTER."""
 

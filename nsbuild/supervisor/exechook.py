@@ -22,7 +22,7 @@ from nsbuild.kernel.auxv import (
     parse_auxv,
 )
 
-from . import detour, hotcalls
+from . import detour, extension, hotcalls
 from .gotsc import PAGE_SIZE, GoCounters, is_go
 from .listener import Call
 from .places import PLAIN
@@ -37,7 +37,7 @@ class ExecHook:
     def __init__(self, patch: Patch) -> None:
         self._patch = patch
         self._go = GoCounters()
-        self._renews = hotcalls.available()
+        self._renews = extension.available()
         self.fresh = False
         """Whether the last image was one."""
 

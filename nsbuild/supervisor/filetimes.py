@@ -15,12 +15,12 @@ import errno
 import os
 import re
 import stat
-from typing import NamedTuple
 
 from nsbuild.determinism.continuation import Earlier
 from nsbuild.determinism.files import File, FileTable, Key, StandIn, file_number
 from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW, statx
 from nsbuild.kernel.process import read_small
+from nsbuild.tuples import NamedTuple
 
 from .devices import Devices, Mount, make_mount
 from .processes import Process

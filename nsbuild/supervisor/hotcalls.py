@@ -7,7 +7,6 @@ longer, and that is all. With a trace every call does, since each has to be writ
 
 from __future__ import annotations
 
-import os
 from collections.abc import Container
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from nsbuild.kernel.files import STATX
 from nsbuild.kernel.seccomp import notif_sizes
 from nsbuild.kernel.x86_64 import NR
 
+from .extension import extension
 from .places import PLAIN
 from .processes import Process
 
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from .listener import Call
     from .vdso import Patch
 
-try:
-    from nsbuild import _hotcalls as extension
-except ImportError:
-    extension = None  # type: ignore[assignment]
-
 _LOOKS = frozenset(NR[name] for name in ("newfstatat", "stat", "lstat", "fstat"))
 """Before these, files that were about to be made are looked for."""
 _ANSWERED = _LOOKS | {
@@ -40,14 +35,6 @@ _ANSWERED = _LOOKS | {
     for name in ("openat", "open", "statfs", "exit_group", "getrandom", "readlink", "readlinkat")
 }
 """The calls that the extension answers."""
-
-SWITCH = "NSBUILD_HOTCALLS"
-"""In the environment: 0 turns the extension off."""
-
-
-def available() -> bool:
-    """Whether the extension is there and wanted."""
-    return extension is not None and os.environ.get(SWITCH, "1") != "0"
 
 
 def make_hot(
@@ -97,15 +84,6 @@ def renew(call: Call, patch: Patch, random: bytes) -> tuple[int, int, int] | Non
     """
     offset, code, mark = patch.offset, patch.code, len(patch.mark)
     return extension.renew(call.listener.fd, call.id, call.tid, offset, code, mark, random)
-
-
-def serve_numbers(requests: int, wake: int, last_pid: int, numbers: range) -> bytes | None:
-    """In init: answer RESERVE, BORN and EXISTS until there is another request, which is returned.
-
-    None once `wake` is readable, b"" at the end; `last_pid` is an open ns_last_pid, and `numbers`
-    are those that may be handed out.
-    """
-    return extension.serve_numbers(requests, wake, last_pid, numbers.start, numbers.stop)
 
 
 def remember(values: tuple[int, ...], shown: bytes, ahead: int) -> object:

@@ -20,10 +20,10 @@ import struct
 from collections.abc import Container, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
 
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.process import read_small, stat_fields, status_fields
+from nsbuild.tuples import NamedTuple
 
 from .aide import fork_aide, messages, reply
 from .endcall import end_call

@@ -14,11 +14,11 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import prctl
 
 from nsbuild.kernel.files import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, set_fs_ids, statx
+from nsbuild.tuples import NamedTuple
 
 _MAX_LINKS = 40
 """MAXSYMLINKS of linux/namei.h."""

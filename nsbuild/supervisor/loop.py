@@ -11,16 +11,14 @@ import os
 import select
 import socket
 from collections.abc import Callable
-from typing import NamedTuple
 
-from nsbuild.determinism.clock import Clock, GlobalClock, Rates
-from nsbuild.determinism.continuation import Earlier
+from nsbuild.determinism.clock import Clock, GlobalClock
 from nsbuild.determinism.entropy import Stream, root_seed
 from nsbuild.determinism.names import ROOT, ROOT_PID
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
 
-from . import hotcalls
+from . import extension, hotcalls
 from .answers import Handler
 from .answers.aio import Aio
 from .answers.directories import Directories
@@ -60,43 +58,23 @@ from .parts import Parts
 from .places import Places
 from .processes import Process, ProcessTable
 from .refusal import Refusals
+from .rules import Rules
+from .served import SERVED
 from .spinwatch import SpinWatch
 from .trace import Trace
 from .waits import Waits
-
-
-class Rules(NamedTuple):
-    """What the answers depend on: chosen by the user, the same on every machine."""
-
-    rates: Rates = Rates()
-    seed: int = 0
-    global_clock: bool = False
-    names: tuple[str, str, str] = ("", "", "")
-    """release, version and machine of uname."""
-    earlier: Earlier | None = None
-    """What earlier calls of the same build left; None for a build of one call."""
-
 
 _EVENTS = 8
 """How many descriptors one turn looks at."""
 
 
-class Served(NamedTuple):
-    """A file that the supervisor serves: its path inside, its real st_mode, and what it holds."""
-
-    path: str
-    mode: int
-    content: Callable[[Callable[[int], Process | None]], Content]
-    shown: tuple[int, int, int]
-    """st_mode and device number as the build sees them."""
-
-
-SERVED = {
-    "random": Served("/dev/random", 0o100666, RandomDevice, (0o020666, 1, 8)),
-    "urandom": Served("/dev/urandom", 0o100666, RandomDevice, (0o020666, 1, 9)),
-    "uuid": Served("/proc/sys/kernel/random/uuid", 0o100444, UuidFile, (0o100444, 0, 0)),
-    "uptime": Served("/proc/uptime", 0o100444, UptimeFile, (0o100444, 0, 0)),
+_CONTENTS: dict[str, Callable[[Callable[[int], Process | None]], Content]] = {
+    "random": RandomDevice,
+    "urandom": RandomDevice,
+    "uuid": UuidFile,
+    "uptime": UptimeFile,
 }
+"""Name in SERVED -> what such a file holds."""
 
 
 def _root(rules: Rules) -> Process:
@@ -210,7 +188,7 @@ class Supervisor:
 
     def _make_keeper(self) -> Keeper | None:
         """The extension for hot calls, where there is one and every call need not be traced."""
-        if self.trace.enabled or not hotcalls.available():
+        if self.trace.enabled or not extension.available():
             return None
         fds = self.listener.fd, self.epoll.fileno()
         hot = hotcalls.make_hot(*fds, ONLY_BY_US, self.eager is None, self.times)
@@ -247,7 +225,7 @@ class Supervisor:
     def _add_devices(self) -> None:
         for name, fd in self.parts.fuse.items():
             served = SERVED[name]
-            file = FuseFile(fd, served.content(self.table.reader), served.mode, name)
+            file = FuseFile(fd, _CONTENTS[name](self.table.reader), served.mode, name)
             self.sources[fd] = self._device(file)
 
     def _device(self, file: FuseFile) -> Callable[[], None]:

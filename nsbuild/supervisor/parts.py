@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import NamedTuple
+
+from nsbuild.tuples import NamedTuple
 
 from .entrants import Offer
 from .initlink import InitLink

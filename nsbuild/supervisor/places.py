@@ -18,7 +18,6 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
 
 import prctl
 
@@ -33,6 +32,7 @@ from nsbuild.kernel.files import (
 )
 from nsbuild.kernel.namespaces import CLONE_NEWNS
 from nsbuild.kernel.process import inner_number, read_small, read_whole, status_fields
+from nsbuild.tuples import NamedTuple
 
 from .innerroot import Ids, InnerRoot, is_magic
 from .listener import Call

@@ -13,13 +13,14 @@ import os
 import select
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from nsbuild.determinism.clock import Clock, cpu_steps
 from nsbuild.determinism.entropy import Stream
 from nsbuild.determinism.names import child_name
 from nsbuild.kernel.namespaces import number_in, thread_from
 from nsbuild.kernel.process import inner_number, is_thread_of, numbered_inside, read_small
+from nsbuild.tuples import NamedTuple
 
 from .listener import Call
 from .memory import Memory, out_of_descriptors

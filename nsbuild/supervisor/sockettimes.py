@@ -18,11 +18,11 @@ import socket
 import stat
 import struct
 from contextlib import suppress
-from typing import NamedTuple
 
 from nsbuild.kernel.namespaces import thread_from
 from nsbuild.kernel.process import PIDFD_THREAD, numbered_inside, pidfd_getfd
 from nsbuild.kernel.x86_64 import NR
+from nsbuild.tuples import NamedTuple
 
 TIMEVAL = struct.Struct("=qq")
 """Seconds and microseconds, of SO_RCVTIMEO and SO_RCVTIMEO_NEW alike."""

@@ -23,11 +23,11 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
 
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.process import stat_fields
 from nsbuild.kernel.sched import set_fifo
+from nsbuild.tuples import NamedTuple
 
 from .aide import fork_aide, messages, reply
 

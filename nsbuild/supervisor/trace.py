@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.x86_64 import NR
 
-from .listener import Call
+if TYPE_CHECKING:
+    from .listener import Call
 
 _BUFFER = 1 << 16
 _NAMES = {number: name for name, number in NR.items()}

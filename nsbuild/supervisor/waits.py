@@ -26,11 +26,11 @@ import select
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
 
 from nsbuild.determinism.agenda import Agenda, Due, name_order
 from nsbuild.determinism.clock import LATEST, NSEC_PER_SEC
 from nsbuild.kernel.timerfd import after, timer
+from nsbuild.tuples import NamedTuple
 
 from .blocked import BlockedCalls
 from .deadline import Deadline, Held

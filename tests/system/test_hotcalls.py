@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from nsbuild.supervisor import hotcalls
+from nsbuild.supervisor import extension
 from tests.system.capabilities import needs
 from tests.system.harness import Runner
 from tests.system.test_files import SCRIPTS
 
-WITHOUT = {hotcalls.SWITCH: "0"}
+WITHOUT = {extension.SWITCH: "0"}
 
 SIMILAR = (
     *("write", "rename", "link", "chmod", "touch-explicit", "open-file", "truncate", "reused"),
@@ -20,7 +20,7 @@ SIMILAR = (
 
 @pytest.fixture(autouse=True, scope="module")
 def _extension() -> None:
-    needs("a C compiler and Python's headers", hotcalls.available())
+    needs("a C compiler and Python's headers", extension.available())
 
 
 @pytest.mark.parametrize("name", SIMILAR)

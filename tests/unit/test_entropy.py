@@ -16,7 +16,7 @@ from nsbuild.determinism.entropy import (
     child_seed,
     root_seed,
 )
-from nsbuild.supervisor import hotcalls
+from nsbuild.supervisor import extension, hotcalls
 
 SEEDS = st.binary(min_size=SEED_SIZE, max_size=SEED_SIZE)
 SIZES = st.integers(min_value=0, max_value=200)
@@ -35,7 +35,7 @@ def test_vectors() -> None:
     assert root_seed(1) == hashlib.sha1(b"nsbuild stream 1").digest()
 
 
-@pytest.mark.skipif(not hotcalls.available(), reason="the extension is not there")
+@pytest.mark.skipif(not extension.available(), reason="the extension is not there")
 @given(SEEDS, st.integers(0, 1 << 62), SIZES)
 def test_the_extension_draws_the_same(seed: bytes, position: int, size: int) -> None:
     stream = Stream(seed)

@@ -26,17 +26,28 @@ MAX_FUNCTION = 60
 
 LAYERS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
+    "tuples": frozenset(),
     "determinism": frozenset(),
-    "kernel": frozenset({"errors"}),
-    "seccomp": frozenset({"errors", "kernel"}),
-    "supervisor": frozenset({"errors", "kernel", "seccomp", "determinism"}),
-    "container": frozenset({"errors", "kernel", "seccomp", "determinism", "supervisor"}),
-    "images": frozenset({"errors", "kernel"}),
-    "build": frozenset({"errors", "kernel", "determinism", "container", "images"}),
+    "kernel": frozenset({"errors", "tuples"}),
+    "seccomp": frozenset({"errors", "tuples", "kernel"}),
+    "supervisor": frozenset({"errors", "tuples", "kernel", "seccomp", "determinism"}),
+    "container": frozenset({"errors", "tuples", "kernel", "seccomp", "determinism", "supervisor"}),
+    "images": frozenset({"errors", "tuples", "kernel"}),
+    "build": frozenset({"errors", "tuples", "kernel", "determinism", "container", "images"}),
     "cli": frozenset(
-        {"errors", "kernel", "seccomp", "determinism", "supervisor", "container", "images", "build"}
+        {
+            "errors",
+            "tuples",
+            "kernel",
+            "seccomp",
+            "determinism",
+            "supervisor",
+            "container",
+            "images",
+            "build",
+        }
     ),
-    "service": frozenset({"errors", "supervisor", "container", "images", "cli"}),
+    "service": frozenset({"errors", "tuples", "supervisor", "container", "images", "cli"}),
     "integrations": frozenset(),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),

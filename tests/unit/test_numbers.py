@@ -10,10 +10,10 @@ import pytest
 
 from nsbuild.container.init import NUMBERS, exists
 from nsbuild.determinism.names import FIRST_PID, PID_LIMIT, next_free
-from nsbuild.supervisor import hotcalls
+from nsbuild.supervisor import extension
 from nsbuild.supervisor.initlink import BORN, EXISTS, NO, REQUEST, RESERVE, UTS_NAMES, YES, pair
 
-pytestmark = pytest.mark.skipif(not hotcalls.available(), reason="the extension is not there")
+pytestmark = pytest.mark.skipif(not extension.available(), reason="the extension is not there")
 
 WISHES = (FIRST_PID, 1234, os.getpid(), os.getppid(), PID_LIMIT - 1, PID_LIMIT, FIRST_PID - 7)
 
@@ -31,7 +31,7 @@ class Served:
 
     def serve(self) -> bytes | None:
         fds = self._theirs.fileno(), self.awake, self.last
-        return hotcalls.serve_numbers(*fds, NUMBERS)
+        return extension.serve_numbers(*fds, NUMBERS)
 
     def close(self) -> None:
         self.ours.close()

@@ -6,8 +6,8 @@ from nsbuild.container.procfiles import DIRECTORIES, KEPT, kernel_files, meminfo
 from nsbuild.container.spec import Identity
 from nsbuild.container.sysctls import NAMES_OF_UTS, sysctl_directory
 from nsbuild.container.sysfiles import links, sys_directory
+from nsbuild.determinism.memory import MEMORY_FREE, MEMORY_TOTAL
 from nsbuild.determinism.names import PID_LIMIT
-from nsbuild.supervisor.answers.time import MEMORY_FREE, MEMORY_TOTAL
 
 
 def test_memory_is_that_of_sysinfo() -> None:

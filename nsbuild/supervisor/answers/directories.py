@@ -15,7 +15,6 @@ import os
 import stat
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
 
 from nsbuild.determinism.files import File, file_number
 from nsbuild.kernel.files import AT_SYMLINK_NOFOLLOW
@@ -25,6 +24,7 @@ from nsbuild.supervisor.borrow import borrow
 from nsbuild.supervisor.filetimes import FileTimes, path_of_fd
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.processes import Process
+from nsbuild.tuples import NamedTuple
 
 _DIRENT64 = struct.Struct("=QqHB")
 """struct linux_dirent64: ino, off, reclen, type; the name follows."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-from typing import NamedTuple
 
 from nsbuild.determinism.files import File
+from nsbuild.tuples import NamedTuple
 
 
 class Look(NamedTuple):

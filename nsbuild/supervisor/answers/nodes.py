@@ -17,7 +17,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import NamedTuple
 
 from nsbuild.determinism.files import File, StandIn
 from nsbuild.errors import warn
@@ -30,6 +29,7 @@ from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.opener import Opener
 from nsbuild.supervisor.places import Places
 from nsbuild.supervisor.processes import Process
+from nsbuild.tuples import NamedTuple
 
 Device = tuple[int, int]
 """Major and minor number."""

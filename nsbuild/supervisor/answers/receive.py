@@ -16,7 +16,6 @@ import os
 import select
 import socket
 import struct
-from typing import NamedTuple
 
 from nsbuild.determinism.clock import NSEC_PER_SEC
 from nsbuild.kernel.sockets import Received, recvmsg
@@ -28,6 +27,7 @@ from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.processes import Process
 from nsbuild.supervisor.sockettimes import TIMEVAL, as_socket
 from nsbuild.supervisor.waits import Waits
+from nsbuild.tuples import NamedTuple
 
 from .time import TIMESPEC
 from .wait import relative

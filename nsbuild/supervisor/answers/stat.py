@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import NamedTuple
 
 from nsbuild.determinism.clock import NSEC_PER_SEC
 from nsbuild.kernel.files import (
@@ -38,6 +37,7 @@ from nsbuild.supervisor.innerroot import Ids
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
 from nsbuild.supervisor.processes import Process
+from nsbuild.tuples import NamedTuple
 
 _STATX_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE
 

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable
 
 from nsbuild.determinism.clock import LATEST, NSEC_PER_SEC
+from nsbuild.determinism.memory import MEMORY_FREE, MEMORY_TOTAL
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.listener import Call
@@ -80,9 +81,6 @@ _TIMEVAL = struct.Struct("=qq")
 _TMS = struct.Struct("=4q")
 _RUSAGE = struct.Struct("=4q14q")
 _SYSINFO = struct.Struct("=q3Q6QHxxxxxx2QIxxxx")
-
-MEMORY_TOTAL = 4 << 30
-MEMORY_FREE = 3 << 30
 
 
 Sleep = Callable[[Call, Process, int, int], None]
