@@ -127,7 +127,7 @@ class Container:
             listener,
             ready.fds[0],
             pids,
-            InitLink(requests, prepared.priority),
+            InitLink(requests, prepared.priority, pids),
             prepared.priority,
             events,
             self._front,
