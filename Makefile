@@ -46,6 +46,7 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(STAMP) ## install what is missing: Debian packages (by apt) and a venv in .venv
+	@$(PY) -m compileall -q nsbuild
 	@echo "setup: done; the command is $(VENV)/bin/nsbuild"
 
 apt:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
 import importlib
 import os
 import sys
 
-from benchmarks.common import NSBUILD, CannotMeasure
+from benchmarks.common import NSBUILD, REPO, CannotMeasure
 
 NAMES = ("startup", "notify", "signals", "interleaving", "hello")
 
@@ -19,6 +20,9 @@ def main() -> int:
         print(f"benchmarks: no {', '.join(sorted(unknown))}; there are: {' '.join(NAMES)}")
         return 2
     quick = bool(os.environ.get("QUICK"))
+    # As pip leaves what it installs. Where PYTHONDONTWRITEBYTECODE is set, a checkout would else be
+    # compiled anew by every start.
+    compileall.compile_dir(REPO / "nsbuild", quiet=1)
     print(f"nsbuild is {NSBUILD}; {os.cpu_count()} CPUs, {os.uname().release}; lower is better")
     status = 0
     for name in names:

@@ -9,6 +9,8 @@
 
 extern PyTypeObject FilesType;
 
+PyObject *statx_values(PyObject *module, PyObject *args);
+
 /* statx(2) as the supervisor does it, which never asks a file system's server. */
 int look(const char *path, int flags, struct statx *file);
 

@@ -319,6 +319,34 @@ static PyObject *hot_retry(Hot *hot, PyObject *arg)
 	return PyErr_Occurred() ? NULL : PyBool_FromLong(done);
 }
 
+/* send(id, value, error, flags): answer a call; whether its caller was still there to take it. */
+static PyObject *hot_send(Hot *hot, PyObject *args)
+{
+	struct seccomp_notif_resp *answer = hot->answer;
+	unsigned long long id;
+	long long value;
+	int error;
+	unsigned flags;
+
+	if (!PyArg_ParseTuple(args, "KLiI", &id, &value, &error, &flags))
+		return NULL;
+	memset(answer, 0, hot->answer_size);
+	answer->id = id;
+	answer->val = value;
+	answer->error = error;
+	answer->flags = flags;
+	while (ioctl(hot->listener, SECCOMP_IOCTL_NOTIF_SEND, answer) < 0) {
+		/* As in nsbuild/supervisor/listener.py. */
+		if (errno == ENOENT || errno == EINPROGRESS)
+			Py_RETURN_FALSE;
+		if (errno != EINTR)
+			return PyErr_SetFromErrno(PyExc_OSError);
+		if (PyErr_CheckSignals())
+			return NULL;
+	}
+	Py_RETURN_TRUE;
+}
+
 static PyObject *hot_knows(Hot *hot, PyObject *arg)
 {
 	unsigned long tid = PyLong_AsUnsignedLong(arg);
@@ -397,6 +425,7 @@ static PyMethodDef hot_methods[] = {
 	{ "wait", (PyCFunction)hot_wait, METH_O, "wait(milliseconds) -> (events, values or None)" },
 	{ "know", (PyCFunction)hot_know, METH_VARARGS, "know(tid, process, wall, memory)" },
 	{ "knows", (PyCFunction)hot_knows, METH_O, "knows(tid) -> whether it is known" },
+	{ "send", (PyCFunction)hot_send, METH_VARARGS, "send(id, value, error, flags) -> whether it was taken" },
 	{ "retry", (PyCFunction)hot_retry, METH_O, "retry(id) -> whether the call was answered" },
 	{ "forget", (PyCFunction)hot_forget, METH_O, "forget(tid)" },
 	{ NULL, NULL, 0, NULL },
@@ -426,6 +455,7 @@ static PyMethodDef functions[] = {
 	{ "serve_numbers", serve_numbers, METH_VARARGS,
 	  "serve_numbers(requests, wake, last_pid, first, limit) -> a message for Python, or None" },
 	{ "draw", draw, METH_VARARGS, "draw(seed, position, size) -> bytes of a stream" },
+	{ "statx", statx_values, METH_VARARGS, "statx(directory, path, flags) -> values of STATX, or an errno" },
 	{ "renew", renew, METH_VARARGS,
 	  "renew(listener, id, tid, offset, code, mark, random) -> (memory, headers) or None" },
 	{ NULL, NULL, 0, NULL },

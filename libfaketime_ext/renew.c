@@ -9,6 +9,7 @@
 #include "renew.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
 #include <stdbool.h>
@@ -87,27 +88,68 @@ static bool is_go(int memory, uint64_t headers)
 	       memmem(page, PAGE, go_note, sizeof go_note);
 }
 
+/* PROCMAP_QUERY of linux/fs.h, Linux 6.11: one mapping of an open /proc/PID/maps. */
+typedef struct {
+	uint64_t size, flags, address;
+	uint64_t start, end, vma_flags, page_size, offset, inode;
+	uint32_t dev_major, dev_minor, name_size, build_id_size;
+	uint64_t name, build_id;
+} MapQuery;
+
+#define QUERY _IOWR('f', 17, MapQuery)
+
+enum {
+	EXECUTABLE = 0x04,
+	COVERING_OR_NEXT = 0x10,
+	FILE_BACKED = 0x20,
+};
+
+/*
+ * Whether the name of the library is in one of the mappings of files that hold code: 1 or 0, or -1 on an older
+ * kernel. A program has two or three such, and ten times as many lines of text, each with a path to be made.
+ */
+static int code_of_cxx(int maps)
+{
+	char name[PAGE];
+	MapQuery query;
+	uint64_t address = 0;
+
+	for (;;) {
+		memset(&query, 0, sizeof query);
+		query.size = sizeof query;
+		query.flags = EXECUTABLE | COVERING_OR_NEXT | FILE_BACKED;
+		query.address = address;
+		query.name = (uint64_t)(uintptr_t)name;
+		query.name_size = sizeof name;
+		if (ioctl(maps, QUERY, &query) < 0)
+			return errno == ENOENT ? 0 : errno == ENOTTY ? -1 : 1;
+		if (query.name_size && memmem(name, query.name_size, cxx_library, sizeof cxx_library - 1))
+			return 1;
+		address = query.end;
+	}
+}
+
 /* Whether GNU's C++ library is mapped (nsbuild/supervisor/randomdevice.py), or that cannot be told. */
 static bool has_cxx(unsigned tid)
 {
 	char path[32], text[2 * PAGE];
 	ssize_t kept = 0, size;
-	bool found = false;
-	int fd;
+	int fd, found;
 
 	sprintf(path, "%u/maps", tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return true;
-	while (!found && (size = read(fd, text + kept, PAGE)) > 0) {
+	found = code_of_cxx(fd);
+	while (found < 0 && (size = read(fd, text + kept, PAGE)) > 0) {
 		size += kept;
-		found = memmem(text, size, cxx_library, sizeof cxx_library - 1);
+		found = memmem(text, size, cxx_library, sizeof cxx_library - 1) ? 1 : -1;
 		/* The name may go on in what is read next. */
 		kept = size < (ssize_t)sizeof cxx_library ? size : (ssize_t)sizeof cxx_library;
 		memmove(text, text + size - kept, kept);
 	}
 	close(fd);
-	return found;
+	return found > 0;
 }
 
 /* Whether the program has random addresses, which supervisor/detour.py ends for those that it starts. */

@@ -114,7 +114,7 @@ class Container:
         # Left unread in the front's socket, it keeps the listener open should we be killed: calls
         # then wait until the container is dead, instead of failing with ENOSYS while it dies.
         socket.send_fds(self._front, [b"L"], [listener])
-        link = InitLink(requests, prepared.priority), prepared.priority
+        link = InitLink(requests, prepared.priority, ready.fds[1]), prepared.priority
         made = serving.Made(listener, ready, *link, events, self._front, fifo, start)
         supervisor = serving.make_supervisor(spec, made, patch, prepared.trace)
         self._handover.taken()

@@ -17,7 +17,7 @@ in tests/unit/test_entropy.py follow from it.
 
 from __future__ import annotations
 
-from hashlib import sha1
+from .digest import sha1
 
 BLOCK_SIZE = 20
 SEED_SIZE = 20

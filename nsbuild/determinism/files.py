@@ -18,8 +18,9 @@ and are hashes of a name: of the path for an input, of the creator's causal name
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import sha1
 from typing import TYPE_CHECKING
+
+from .digest import sha1
 
 if TYPE_CHECKING:
     from .continuation import Earlier

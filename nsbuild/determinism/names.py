@@ -8,7 +8,8 @@ kernel with the smallest default pid_max hands out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import sha1
+
+from .digest import sha1
 
 ROOT = "1"
 ROOT_PID = 2

@@ -18,11 +18,12 @@ import stat
 
 from nsbuild.determinism.continuation import Earlier
 from nsbuild.determinism.files import File, FileTable, Key, StandIn, file_number
-from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW, statx
+from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from nsbuild.kernel.process import read_small
 from nsbuild.tuples import NamedTuple
 
 from .devices import Devices, Mount, make_mount
+from .hotcalls import statx
 from .processes import Process
 
 NSEC = 1_000_000_000
@@ -155,7 +156,9 @@ class FileTimes:
                 return values
             return self._look_at_served(self.served_name(path, flags, tid))
         self.values = values
-        mount = self.mount = self.devices.mount(values[23], tid)
+        devices = self.devices
+        mount = devices.mounts.get(values[23]) or devices.mount(values[23], tid)
+        self.mount = mount
         if mount.transient:
             if mount.label in self.served:
                 return self._look_at_served(mount.label)

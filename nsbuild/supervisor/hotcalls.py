@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nsbuild.determinism.entropy import Stream
 from nsbuild.determinism.files import File
+from nsbuild.kernel import files as kernel_files
 from nsbuild.kernel.files import STATX
 from nsbuild.kernel.seccomp import notif_sizes
 from nsbuild.kernel.x86_64 import NR
@@ -35,6 +36,10 @@ _ANSWERED = _LOOKS | {
     for name in ("openat", "open", "statfs", "exit_group", "getrandom", "readlink", "readlinkat")
 }
 """The calls that the extension answers."""
+
+
+statx = extension.statx if available() else kernel_files.statx
+"""As nsbuild.kernel.files has it."""
 
 
 def make_hot(
@@ -114,10 +119,12 @@ class Keeper:
         It has handed it on because it did not know the caller, perhaps by its first call; then
         files that were about to be made are still to be looked for.
         """
+        if call.nr not in _ANSWERED:
+            return False
         tid, times, hot = call.tid, self._times, self.hot
         hot.paused = self._births.keeping
         pending = times.pending and call.nr in _LOOKS
-        if call.nr not in _ANSWERED or (not pending and hot.knows(tid)):
+        if not pending and hot.knows(tid):
             return False
         if pending:
             hot.pending = times.settle(tid)

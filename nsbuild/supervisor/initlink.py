@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Iterable
 
 from nsbuild.errors import NsbuildError
+from nsbuild.kernel.namespaces import thread_from
 
 from .initpriority import InitPriority
 
@@ -45,6 +46,8 @@ EVENT_ERROR = b"E"
 """Setting up failed: message, hint and exit code, separated by NUL."""
 
 LIMIT = 16384
+_SHORT = 256
+"""Bytes that hold an answer without descriptors; the longest are the two names of UTS_NAMES."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -108,13 +111,14 @@ class InitLink:
     Also things that a process outside had better not do: looking a number up in /proc can loop on
     a dying process's entries (see nsbuild.supervisor.initpriority); kill(2) cannot.
 
-    `meanwhile`, where it is set, is called with the socket once a request has been sent and returns
-    when the answer is there.
+    `pids` is the container's PID namespace, open. `meanwhile`, where it is set, is called with the
+    socket once a request has been sent and returns when the answer is there.
     """
 
-    def __init__(self, requests: socket.socket, priority: InitPriority) -> None:
+    def __init__(self, requests: socket.socket, priority: InitPriority, pids: int) -> None:
         self._requests = requests
         self._priority = priority
+        self._pids = pids
         self.meanwhile: Callable[[socket.socket], None] | None = None
 
     def open_file(self, pid: int, name: str) -> int:
@@ -141,7 +145,7 @@ class InitLink:
             if self.meanwhile is not None:
                 self.meanwhile(self._requests)
             if fds is None:
-                reply = self._requests.recv(LIMIT)
+                reply = self._requests.recv(_SHORT)
             else:
                 reply, received, _, _ = socket.recv_fds(self._requests, LIMIT, 1)
                 fds.extend(received)
@@ -157,11 +161,27 @@ class InitLink:
 
     def born(self, pid: int) -> bool:
         """Whether the reserved number `pid` has been handed out since."""
-        return self._ask(BORN, pid) == YES
+        # Mostly it is there, and that can be told without two switches of context.
+        return self._is_used(pid) is True or self._ask(BORN, pid) == YES
 
     def exists(self, pid: int) -> bool:
         """Whether a number is in use in the container: a process, a thread or a zombie."""
-        return self._ask(EXISTS, pid) == YES
+        used = self._is_used(pid)
+        return self._ask(EXISTS, pid) == YES if used is None else used
+
+    def _is_used(self, pid: int) -> bool | None:
+        """What kill(2) inside would find, by a look into the table of numbers; None if unknown.
+
+        Nothing in /proc is looked up.
+        """
+        try:
+            thread_from(self._pids, pid)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            # Linux before 6.11.
+            return None
+        return True
 
     def uts_names(self) -> tuple[bytes, bytes]:
         """Host and domain name in the container's UTS namespace, which may be any bytes."""

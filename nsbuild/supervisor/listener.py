@@ -184,6 +184,8 @@ class Listener:
                 return False
             self._answer = call_id, value, error, flags
             return True
+        if self.hot is not None:
+            return self.hot.send(call_id, value, error, flags)
         NOTIF_RESP.pack_into(self._resp, 0, call_id, value, error, flags)
         while True:
             try:

@@ -53,7 +53,7 @@ from .listener import Call, Listener
 from .memory import MemoryClosedError
 from .opener import Opener
 from .outside import Outside, inherited_from
-from .pagecache import UNGUARDED, PageCache
+from .pagecache import PageCache
 from .parts import Parts
 from .places import Places
 from .processes import Process, ProcessTable
@@ -385,11 +385,11 @@ class Supervisor:
                 f"the profile notifies system call {call.nr}, which nothing answers",
                 "use SCMP_ACT_NOTIFY only for the calls that the default profile notifies",
             )
-        guard = UNGUARDED
-        if process.threads_made and self.cache is not None and call.nr in self.of_files:
-            guard = self.cache.guard()
         try:
-            with guard:
+            if process.threads_made and self.cache is not None and call.nr in self.of_files:
+                with self.cache.guard():
+                    handler(call, process)
+            else:
                 handler(call, process)
         except MemoryClosedError:
             self.refusals.kill(

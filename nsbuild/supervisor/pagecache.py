@@ -24,12 +24,13 @@ import os
 import stat
 from contextlib import AbstractContextManager, nullcontext, suppress
 
-from nsbuild.kernel.files import AT_FDCWD, AT_STATX_DONT_SYNC, statx
+from nsbuild.kernel.files import AT_FDCWD, AT_STATX_DONT_SYNC
 from nsbuild.kernel.lockedfile import LockedFile, read_pages
 from nsbuild.kernel.process import read_whole
 
 from .devices import Devices
 from .guard import Guard
+from .hotcalls import statx
 from .listener import Call
 from .places import Places
 from .processes import Process

@@ -101,15 +101,15 @@ class Directories:
 
     def _read_from(self, fd: int, call: Call, process: Process, pack: Pack) -> int:
         """Answer the call with entries of `fd`; 0 if that was done, else an errno."""
-        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_PATH:
-            return errno.EBADF
         found = os.fstat(fd)
         if not stat.S_ISDIR(found.st_mode):
-            return errno.ENOTDIR
+            opened = fcntl.fcntl(fd, fcntl.F_GETFL)
+            return errno.EBADF if opened & os.O_PATH else errno.ENOTDIR
+        # EBADF for one that was opened with O_PATH.
+        position = os.lseek(fd, 0, os.SEEK_CUR)
         if not found.st_nlink:
             return errno.ENOENT
         number = signed32(call.args[0])
-        position = os.lseek(fd, 0, os.SEEK_CUR)
         key = (found.st_dev, found.st_ino)
         listing = process.listings.get(number)
         size = min(call.args[2] & 0xFFFFFFFF, _BIGGEST)
