@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
+from nsbuild.kernel import files
+
 try:
     from nsbuild import _hotcalls as extension
 except ImportError:
     extension = None  # type: ignore[assignment]
 
-__all__ = ["SWITCH", "available", "extension", "serve_numbers"]
+__all__ = ["SWITCH", "available", "extension", "serve_numbers", "statx"]
 
 SWITCH = "NSBUILD_HOTCALLS"
 """In the environment: 0 turns the extension off."""
@@ -18,6 +20,10 @@ SWITCH = "NSBUILD_HOTCALLS"
 def available() -> bool:
     """Whether the extension is there and wanted."""
     return extension is not None and os.environ.get(SWITCH, "1") != "0"
+
+
+statx = extension.statx if available() else files.statx
+"""As nsbuild.kernel.files has it."""
 
 
 def serve_numbers(requests: int, wake: int, last_pid: int, numbers: range) -> bytes | None:

@@ -23,7 +23,7 @@ from nsbuild.kernel.process import read_small
 from nsbuild.tuples import NamedTuple
 
 from .devices import Devices, Mount, make_mount
-from .hotcalls import statx
+from .extension import statx
 from .processes import Process
 
 NSEC = 1_000_000_000

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from nsbuild.determinism.entropy import Stream
 from nsbuild.determinism.files import File
-from nsbuild.kernel import files as kernel_files
 from nsbuild.kernel.files import STATX
 from nsbuild.kernel.seccomp import notif_sizes
 from nsbuild.kernel.x86_64 import NR
@@ -36,10 +35,6 @@ _ANSWERED = _LOOKS | {
     for name in ("openat", "open", "statfs", "exit_group", "getrandom", "readlink", "readlinkat")
 }
 """The calls that the extension answers."""
-
-
-statx = extension.statx if available() else kernel_files.statx
-"""As nsbuild.kernel.files has it."""
 
 
 def make_hot(

@@ -29,8 +29,8 @@ from nsbuild.kernel.lockedfile import LockedFile, read_pages
 from nsbuild.kernel.process import read_whole
 
 from .devices import Devices
+from .extension import statx
 from .guard import Guard
-from .hotcalls import statx
 from .listener import Call
 from .places import Places
 from .processes import Process

@@ -10,7 +10,7 @@ import pytest
 
 from nsbuild.kernel import files
 from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW
-from nsbuild.supervisor import hotcalls
+from nsbuild.supervisor import extension
 
 
 @pytest.mark.parametrize("flags", [0, AT_SYMLINK_NOFOLLOW])
@@ -23,12 +23,12 @@ def test_both_ways_say_the_same(tmp_path: Path, flags: int) -> None:
     paths = (file, link, tmp_path, Path("/dev/null"), Path("/proc/self"), tmp_path / "none")
     for path in paths:
         raw = os.fsencode(path)
-        assert hotcalls.statx(AT_FDCWD, raw, flags) == files.statx(AT_FDCWD, raw, flags)
+        assert extension.statx(AT_FDCWD, raw, flags) == files.statx(AT_FDCWD, raw, flags)
 
 
 def test_an_absent_file_is_an_errno(tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_PATH)
     try:
-        assert hotcalls.statx(fd, b"none", 0) == errno.ENOENT
+        assert extension.statx(fd, b"none", 0) == errno.ENOENT
     finally:
         os.close(fd)
