@@ -72,6 +72,7 @@ $(STAMP): pyproject.toml hatch_build.py $(wildcard libfaketime_ext/*.[ch]) | apt
 	if [ ! -x $(PY) ]; then echo "setup: a venv in $(VENV), by $$python"; "$$python" -m venv $(VENV); fi; \
 	echo "setup: pip installs nsbuild (editable) and the test tools into $(VENV)"; \
 	$(PY) -m pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[test]'
+	@$(PY) -m compileall -q nsbuild
 	@touch $@
 
 demo: $(STAMP) ## build Debian's hello and an unreproducible project twice and compare

@@ -100,8 +100,10 @@ def _leave(code: int) -> NoReturn:
     """
     if not atexit._ncallbacks() and "threading" not in sys.modules:
         with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                # None where the caller has closed the descriptor.
+                if stream is not None and not stream.closed:
+                    stream.flush()
             os._exit(code)
     sys.exit(code)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.unit.test_house import SLOW_IMPORTS
 
 
@@ -22,4 +24,18 @@ def test_a_run_loads_nothing_slow() -> None:
     run_and_list_imports()
     loaded = run_and_list_imports()
     assert "nsbuild.supervisor.loop" in loaded
-    assert not loaded & SLOW_IMPORTS
+    assert not loaded & (SLOW_IMPORTS | {"shutil", "lzma", "bz2", "sqlite3", "threading"})
+
+
+@pytest.mark.parametrize("verb", ["exec", "run"])
+def test_the_front_leaves_the_supervisor_to_its_process(verb: str) -> None:
+    """What answers is loaded beside the container's set-up, and by nobody who only describes it."""
+    script = f"import sys, nsbuild.cli.{verb}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "nsbuild.container.launch" in loaded
+    answering = {"nsbuild.supervisor.loop", "nsbuild.supervisor.processes"}
+    assert not loaded & (answering | {"nsbuild.container.serving", "shutil", "threading"})
+    assert not [name for name in loaded if name.startswith("nsbuild.supervisor.answers")]
