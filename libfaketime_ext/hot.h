@@ -31,6 +31,7 @@ typedef struct {
 	PyObject **processes;	/* by thread: its Process, for one that is known */
 	char names[MAX_NAMES][16];
 	int name_count;
+	unsigned turn;		/* a thread: all calls but its own have to wait for others; 0 for none */
 	char paused;		/* a birth is in flight: only Python knows who has to wait for it */
 	char pending;		/* files are about to be made: only Python can look at any */
 	char quick_exit;	/* nothing has to be done before a process ends */

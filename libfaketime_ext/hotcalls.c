@@ -229,7 +229,7 @@ static PyObject *hot_receive(Hot *hot, PyObject *Py_UNUSED(unused))
 		return PyErr_SetFromErrno(PyExc_OSError);
 	}
 	hot->received++;
-	if (answered(hot))
+	if ((hot->turn == 0 || hot->turn == call->pid) && answered(hot))
 		Py_RETURN_NONE;
 	if (PyErr_Occurred())
 		return NULL;
@@ -405,6 +405,7 @@ static PyMethodDef hot_methods[] = {
 static PyMemberDef hot_members[] = {
 	{ "paused", T_BOOL, offsetof(Hot, paused), 0, "whether every call is handed on" },
 	{ "pending", T_BOOL, offsetof(Hot, pending), 0, "whether files are about to be made" },
+	{ "turn", T_UINT, offsetof(Hot, turn), 0, "whose calls are not handed on: 0 for everybody's" },
 	{ "received", T_ULONGLONG, offsetof(Hot, received), READONLY, "calls received" },
 	{ "answered", T_ULONGLONG, offsetof(Hot, answered), READONLY, "calls answered here" },
 	{ NULL, 0, 0, 0, NULL },

@@ -44,6 +44,7 @@ class Memo:
 class Hot:
     paused: bool
     pending: bool
+    turn: int
     @property
     def received(self) -> int: ...
     @property

@@ -8,7 +8,7 @@ from nsbuild.container import cpumodel
 from nsbuild.container.environment import base_environment
 from nsbuild.container.spec import Identity, SchedulingSpec
 from nsbuild.determinism.clock import NSEC_PER_SEC, Rates
-from nsbuild.supervisor.loop import Rules
+from nsbuild.supervisor.rules import Rules
 
 CLOCKS = ("causal", "global")
 POLICIES = ("fifo", "other", "auto")

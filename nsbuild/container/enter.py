@@ -17,7 +17,7 @@ from nsbuild.errors import NsbuildError
 from nsbuild.kernel import namespaces as ns
 from nsbuild.kernel.fuse import open_fuse
 from nsbuild.supervisor.initlink import EVENT_MAPS, encode_error, send_event
-from nsbuild.supervisor.loop import SERVED
+from nsbuild.supervisor.served import SERVED
 
 NAMESPACES = (
     ns.CLONE_NEWNS

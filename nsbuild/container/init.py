@@ -54,7 +54,7 @@ from nsbuild.supervisor.initlink import (
     send_event,
 )
 from nsbuild.supervisor.initpriority import InitPriority
-from nsbuild.supervisor.loop import SERVED
+from nsbuild.supervisor.served import SERVED
 
 DEFERRED_SIGNALS = (
     signal.SIGINT,

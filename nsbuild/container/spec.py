@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nsbuild.container.contract import Contract
-from nsbuild.supervisor.loop import Rules
+from nsbuild.supervisor.rules import Rules
 
 if TYPE_CHECKING:
     from nsbuild.container.state import State

@@ -19,7 +19,7 @@ from nsbuild.container.spec import (
     Volume,
 )
 from nsbuild.determinism.clock import Rates
-from nsbuild.supervisor.loop import Rules
+from nsbuild.supervisor.rules import Rules
 
 
 def encode(spec: ContainerSpec) -> str:

@@ -133,13 +133,13 @@ class Keeper:
     def retry(self, call: Call, process: Process) -> bool:
         """Whether the extension has answered `call` after all.
 
-        It has handed it on because it did not know the caller, perhaps by its first call; then
-        files that were about to be made are still to be looked for.
+        It has handed it on because it did not know the caller, perhaps by its first call, or that
+        it is the caller's turn; files that were about to be made are still to be looked for.
         """
         tid, times, hot = call.tid, self._times, self.hot
         hot.paused = self._births.keeping
         pending = times.pending and call.nr in _LOOKS
-        if call.nr not in _ANSWERED or (not pending and hot.knows(tid)):
+        if call.nr not in _ANSWERED or (not pending and hot.knows(tid) and hot.turn in (0, tid)):
             return False
         if pending:
             hot.pending = times.settle(tid)

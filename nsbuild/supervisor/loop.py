@@ -11,13 +11,13 @@ import os
 import select
 import socket
 from collections.abc import Callable
-from typing import NamedTuple
+from contextlib import suppress
 
-from nsbuild.determinism.clock import Clock, GlobalClock, Rates
-from nsbuild.determinism.continuation import Earlier
+from nsbuild.determinism.clock import Clock, GlobalClock
 from nsbuild.determinism.entropy import Stream, root_seed
 from nsbuild.determinism.names import ROOT, ROOT_PID
 from nsbuild.errors import NsbuildError
+from nsbuild.kernel.namespaces import thread_from
 from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
 
 from . import hotcalls
@@ -28,9 +28,8 @@ from .answers.machine import Machine, UtsNames
 from .answers.mounts import Mounts
 from .answers.nodes import Nodes
 from .answers.place import PlaceCalls
-from .answers.procfiles import UptimeFile, UuidFile
 from .answers.procself import ONLY_BY_US, ProcSelf
-from .answers.random import Random, RandomDevice
+from .answers.random import Random
 from .answers.sockets import Sockets
 from .answers.sockettimes import SocketTimes
 from .answers.stat import Stat
@@ -47,7 +46,7 @@ from .eager import RETRY_MILLISECONDS, Eager
 from .entrants import Entrants
 from .exechook import ExecHook
 from .filetimes import FileTimes
-from .fusefile import Content, FuseFile, Unmounted
+from .fusefile import FuseFile, Unmounted
 from .hotcalls import Keeper
 from .idle import IdleProcess
 from .initlink import EVENT_COMMAND, EVENT_EXIT, EVENT_LEFT, InitGone, receive_event
@@ -60,43 +59,15 @@ from .parts import Parts
 from .places import Places
 from .processes import Process, ProcessTable
 from .refusal import Refusals
+from .rules import Rules
+from .served import SERVED
 from .spinwatch import SpinWatch
 from .trace import Trace
+from .turns import Turns
 from .waits import Waits
-
-
-class Rules(NamedTuple):
-    """What the answers depend on: chosen by the user, the same on every machine."""
-
-    rates: Rates = Rates()
-    seed: int = 0
-    global_clock: bool = False
-    names: tuple[str, str, str] = ("", "", "")
-    """release, version and machine of uname."""
-    earlier: Earlier | None = None
-    """What earlier calls of the same build left; None for a build of one call."""
-
 
 _EVENTS = 8
 """How many descriptors one turn looks at."""
-
-
-class Served(NamedTuple):
-    """A file that the supervisor serves: its path inside, its real st_mode, and what it holds."""
-
-    path: str
-    mode: int
-    content: Callable[[Callable[[int], Process | None]], Content]
-    shown: tuple[int, int, int]
-    """st_mode and device number as the build sees them."""
-
-
-SERVED = {
-    "random": Served("/dev/random", 0o100666, RandomDevice, (0o020666, 1, 8)),
-    "urandom": Served("/dev/urandom", 0o100666, RandomDevice, (0o020666, 1, 9)),
-    "uuid": Served("/proc/sys/kernel/random/uuid", 0o100444, UuidFile, (0o100444, 0, 0)),
-    "uptime": Served("/proc/uptime", 0o100444, UptimeFile, (0o100444, 0, 0)),
-}
 
 
 def _root(rules: Rules) -> Process:
@@ -133,9 +104,14 @@ class Supervisor:
         self.refusals = Refusals()
         self.cache: PageCache | None = None
         self.eager: Eager | None = None
+        self.turns: Turns | None = None
         if parts.spin is None:
             self.eager = Eager(self.listener, self._touched)
             parts.link.meanwhile = self.eager.meanwhile
+        else:
+            self.turns = Turns(parts.spin.back)
+            self.listener.let_on = self.turns.let_go
+            self.births.born = self._born
         devices = Devices(parts.workdir, parts.lasting)
         served = {os.fsencode(SERVED[name].path): SERVED[name].shown for name in parts.fuse}
         self.times = FileTimes(devices, served, parts.start, rules.rates.epoch, rules.earlier)
@@ -225,8 +201,12 @@ class Supervisor:
         return IdleProcess(parts.proc_fd, parts.pids, outside, priority)
 
     def _owes(self) -> bool:
-        eager = self.eager
-        return self.births.owes or (eager is not None and eager.owes)
+        if self.turns is not None:
+            # Who has just been born is to be seen as well.
+            self.births.quiet()
+            if self.turns.owes or self.turns.held_up():
+                return True
+        return self.births.owes or (self.eager is not None and self.eager.owes)
 
     def _touched(self, process: Process) -> None:
         self._touched_thread(process.pid)
@@ -235,8 +215,20 @@ class Supervisor:
         if self.keeper is not None:
             self.keeper.hot.forget(tid)
 
+    def _born(self, vpid: int) -> None:
+        with suppress(OSError):
+            # It may have ended, and older kernels cannot say.
+            tid = thread_from(self.parts.pids, vpid)
+            if self.turns is not None:
+                self.turns.born(tid)
+
     def _ending(self, process: Process) -> None:
         self._touched(process)
+        if self.turns is not None:
+            for tid in (process.pid, *process.threads):
+                self.turns.ended(tid)
+            if process.parent is not None:
+                self.turns.woken(process.parent.pid)
         self.waits.forget(process)
         self.timers.forget(process)
         self.aio.forget(process)
@@ -309,11 +301,13 @@ class Supervisor:
         births = self.births
         eager = self.eager
         entrants = self.entrants
+        turns = self.turns
         while self.status is None:
             called = False
             # Ends first: a number may only be trusted once those who had it before are forgotten.
             # A call that was received while we asked init is one that epoll will not tell of again.
-            patience = RETRY_MILLISECONDS if entrants.waiting else births.patience
+            owes = entrants.waiting or (turns is not None and turns.owes)
+            patience = RETRY_MILLISECONDS if owes else births.patience
             if eager is not None and eager.owes:
                 patience = 0 if eager.backlog else RETRY_MILLISECONDS
             ready, values = wait(patience)
@@ -338,6 +332,11 @@ class Supervisor:
                     self._answer_of(call, process)
                 if self.keeper is not None:
                     self.keeper.births_went_on()
+            if turns is not None:
+                for call, process in turns.released():
+                    self._answer_in_turn(call, process)
+                if self.keeper is not None:
+                    self.keeper.hot.turn = turns.alone
             if entrants.waiting:
                 entrants.go_on()
 
@@ -347,7 +346,7 @@ class Supervisor:
 
     def take(self, call: Call) -> None:
         if self.eager is None:
-            self._answer(call)
+            self._answer_received(call)
         else:
             self.eager.backlog.append(call)
 
@@ -366,11 +365,27 @@ class Supervisor:
     def _receive_and_answer(self) -> None:
         call = self.listener.receive()
         if call is not None:
+            self._answer_received(call)
+
+    def _answer_received(self, call: Call) -> None:
+        """Answer a call, and those that have come while we slept: it may not be their first."""
+        if self.turns is None or call.tid == self.turns.alone:
             self._answer(call)
+            return
+        calls = [call, *self.listener.receive_all()]
+        self.turns.pending.update(one.tid for one in calls)
+        for one in calls:
+            self._answer(one)
 
     def _answer(self, call: Call) -> None:
         process = self.table.of(call)
-        if process is None or self.births.keeps(call, process):
+        if self.turns is not None and self.turns.keeps(call, process):
+            return
+        if process is not None:
+            self._answer_in_turn(call, process)
+
+    def _answer_in_turn(self, call: Call, process: Process) -> None:
+        if self.births.keeps(call, process):
             return
         if self.eager is None or not self.eager.keeps(call, process):
             self._answer_of(call, process)
@@ -400,6 +415,7 @@ class Supervisor:
             before = clock.wall, clock.monotonic
         if self.keeper is not None and not waits and self.keeper.retry(call, process):
             self.keeper.births_went_on()
+            call.listener.let_on(call)
             return
         handler = self.handlers.get(call.nr)
         if handler is None:
