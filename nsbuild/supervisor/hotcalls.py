@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .births import Births
     from .filetimes import FileTimes
     from .listener import Call
+    from .turns import Turns
     from .vdso import Patch
 
 try:
@@ -172,6 +173,13 @@ class Keeper:
 
     def _know(self, process: Process) -> None:
         self.hot.know(process.pid, process, process.clock.wall, process.memory.descriptor)
+
+    def watch(self, turns: Turns) -> None:
+        """The extension may answer whose call need not wait for others."""
+        self.hot.turn = turns.alone
+        if turns.changed:
+            turns.changed = False
+            self.hot.watch(turns.asleep)
 
     def births_went_on(self) -> None:
         """Whoever forks tells by its next call that it has: that call must be seen.

@@ -109,7 +109,7 @@ class Supervisor:
             self.eager = Eager(self.listener, self._touched)
             parts.link.meanwhile = self.eager.meanwhile
         else:
-            self.turns = Turns(parts.spin.back)
+            self.turns = Turns(parts.spin.back, self.listener.ready)
             self.listener.let_on = self.turns.let_go
             self.births.born = self._born
         devices = Devices(parts.workdir, parts.lasting)
@@ -336,7 +336,7 @@ class Supervisor:
                 for call, process in turns.released():
                     self._answer_in_turn(call, process)
                 if self.keeper is not None:
-                    self.keeper.hot.turn = turns.alone
+                    self.keeper.watch(turns)
             if entrants.waiting:
                 entrants.go_on()
 

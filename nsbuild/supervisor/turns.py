@@ -19,9 +19,9 @@ Nobody waits for ever. A guest's own file system may serve others while they sle
 thread that looks again and again (sched_yield(2)) for what another does cannot be told from one
 that was held up.
 
-Performance contract: while one thread calls, and all others wait for us or for the end of a child,
-nothing is done here. Else each call costs one read of /proc, 0.7 us, for each thread that was let
-go before its caller or waits for something else. Each thread costs two opened files, 10 us.
+Performance contract: a call costs one read of /proc, 0.7 us, for each thread that was let go before
+its caller or waits for something else than for us or for the end of a child. While only one thread
+calls, the extension for hot calls does that. Each thread costs two opened files, 10 us.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ ENDED = b"X"
 
 
 class Watch:
-    """What can be seen of a thread from outside."""
+    """What can be seen of a thread from outside; `fd` is its open schedstat."""
 
     def __init__(self, tid: int) -> None:
         self.tid = tid
-        self._runs = self._stat = -1
+        self.fd = self._stat = -1
 
     def open(self) -> bool:
         """Begin, while it waits in a call or has just been born; False if it cannot be seen."""
         try:
-            self._runs = os.open(f"{self.tid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+            self.fd = os.open(f"{self.tid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
             self._stat = os.open(f"{self.tid}/task/{self.tid}/stat", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self.close()
@@ -73,15 +73,15 @@ class Watch:
 
     def close(self) -> None:
         """End."""
-        for fd in (self._runs, self._stat):
+        for fd in (self.fd, self._stat):
             if fd >= 0:
                 os.close(fd)
-        self._runs = self._stat = -1
+        self.fd = self._stat = -1
 
     def runs(self) -> int:
         """How often it has been put on a CPU; -1 if it has ended."""
         try:
-            return int(os.pread(self._runs, 128, 0).split()[2])
+            return int(os.pread(self.fd, 128, 0).split()[2])
         except ProcessLookupError:
             return -1
 
@@ -125,15 +125,6 @@ class Turn:
         self.asleep: float | None = None
         self.busy: float | None = None
 
-    def put(self, place: dict[int, Turn] | None) -> None:
-        """Let it stand at the end of `place`."""
-        if self.place is not None:
-            del self.place[self.watch.tid]
-        self.place = place
-        if place is not None:
-            place[self.watch.tid] = self
-        self.asleep = self.busy = None
-
 
 class Kept:
     """A call that waits for the `awaited`."""
@@ -147,10 +138,19 @@ class Kept:
 
 
 class Turns:
-    """`back` are threads for which nobody waits: they have stepped back (see spin)."""
+    """`back` are threads for which nobody waits: they have stepped back (see spin).
 
-    def __init__(self, back: Container[int], watch: Callable[[int], Watch] = Watch) -> None:
+    `ready` tells whether there are calls to be received.
+    """
+
+    def __init__(
+        self,
+        back: Container[int],
+        ready: Callable[[], bool],
+        watch: Callable[[int], Watch] = Watch,
+    ) -> None:
         self._back = back
+        self._ready = ready
         self._watch = watch
         self._known: dict[int, Turn] = {}
         self._let_go: dict[int, Turn] = {}
@@ -160,6 +160,8 @@ class Turns:
         self._left: dict[int, Turn] = {}
         """Those that wait for a child's end, which is known; and for whom nobody waits longer."""
         self._kept: list[Kept] = []
+        self.changed = True
+        """Whether others are `asleep` than before, for whoever has set it to False."""
         self.pending: set[int] = set()
         """The threads whose calls have been received and are about to be handed to `keeps`."""
         self._most = os.sysconf("SC_OPEN_MAX") // _SHARE
@@ -171,10 +173,16 @@ class Turns:
 
     @property
     def alone(self) -> int:
-        """The one thread for whose next call nobody need be looked at; NOBODY if there is none."""
-        if self._kept or self._asleep or len(self._let_go) != 1:
-            return NOBODY
-        return next(iter(self._let_go))
+        """The one thread whose next call need not wait if none has run of those asleep.
+
+        NOBODY if there is none.
+        """
+        return NOBODY if self._kept or len(self._let_go) != 1 else next(iter(self._let_go))
+
+    @property
+    def asleep(self) -> tuple[tuple[int, int], ...]:
+        """Those who wait for somebody: their open schedstat, and how often each has run."""
+        return tuple((turn.watch.fd, turn.runs) for turn in self._asleep.values())
 
     def keeps(self, call: Call, process: Process | None) -> bool:
         """Whether `call` waits for its turn, to be `released`; without a process it is gone."""
@@ -183,7 +191,7 @@ class Turns:
         before = [*takewhile(lambda one: one is not turn, self._let_go.values())]
         before += [one for one in self._asleep.values() if one is not turn]
         if turn is not None:
-            turn.put(None)
+            self._put(turn, None)
             # Not when it is answered: we may be held up then, and it would have run.
             turn.runs = turn.watch.runs()
             if turn.runs < 0:
@@ -196,8 +204,8 @@ class Turns:
         index = len(self._kept)
         for number, kept in enumerate(self._kept):
             if turn in kept.awaited:
-                index = number
-                break
+                kept.awaited.remove(turn)
+                index = min(index, number)
         if process is None or (not awaited and not index):
             return False
         self._kept.insert(index, Kept(call, process, awaited))
@@ -206,6 +214,9 @@ class Turns:
     def released(self) -> Iterator[tuple[Call, Process]]:
         """The calls whose turn it is; each is to be answered before the next."""
         while self._kept:
+            if self._ready():
+                # Who has called sleeps as well, until we receive that.
+                return
             first = self._kept[0]
             first.awaited = [
                 one for one in first.awaited if one.place is not None and self._is_awaited(one)
@@ -217,7 +228,9 @@ class Turns:
                 yield first.call, first.process
 
     def held_up(self) -> bool:
-        """Whether anybody is, though nobody runs."""
+        """Whether anybody is, or has called, though nobody runs."""
+        if self._ready():
+            return True
         everybody = [*self._let_go.values(), *self._asleep.values()]
         return any(self._is_awaited(one) for one in everybody)
 
@@ -228,29 +241,40 @@ class Turns:
             return
         if call.nr == NR["vfork"] or (call.nr == NR["clone"] and call.args[0] & CLONE_VFORK):
             # It sleeps as if for a disk, until its child has another program.
-            turn.put(self._left)
+            self._put(turn, self._left)
         else:
-            turn.put(self._let_go)
+            self._put(turn, self._let_go)
 
     def born(self, tid: int) -> None:
         """A thread has been born, and has not called yet."""
         self.ended(tid)
         turn = self._turn(tid)
         if turn is not None:
-            turn.put(self._let_go)
+            self._put(turn, self._let_go)
 
     def woken(self, tid: int) -> None:
         """A child of the process that `tid` leads has ended."""
         turn = self._left.get(tid)
         if turn is not None:
-            turn.put(self._asleep)
+            self._put(turn, self._asleep)
 
     def ended(self, tid: int) -> None:
         """A thread has ended."""
         turn = self._known.pop(tid, None)
         if turn is not None:
-            turn.put(None)
+            self._put(turn, None)
             turn.watch.close()
+
+    def _put(self, turn: Turn, place: dict[int, Turn] | None) -> None:
+        """Let it stand at the end of `place`."""
+        if turn.place is not None:
+            del turn.place[turn.watch.tid]
+        if turn.place is self._asleep or place is self._asleep:
+            self.changed = True
+        turn.place = place
+        if place is not None:
+            place[turn.watch.tid] = turn
+        turn.asleep = turn.busy = None
 
     def _turn(self, tid: int) -> Turn | None:
         turn = self._known.get(tid)
@@ -276,10 +300,10 @@ class Turns:
         if state in (b"R", b"D") and watch.tid not in self._back:
             if self._has_patience(turn, state, used):
                 return True
-            turn.put(self._left)
+            self._put(turn, self._left)
             return False
         turn.runs = runs
-        turn.put(self._left if watch.waits_for_child() else self._asleep)
+        self._put(turn, self._left if watch.waits_for_child() else self._asleep)
         return False
 
     def _has_patience(self, turn: Turn, state: bytes, used: float) -> bool:
