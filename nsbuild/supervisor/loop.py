@@ -13,9 +13,6 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from nsbuild.determinism.clock import Clock, GlobalClock
-from nsbuild.determinism.entropy import Stream, root_seed
-from nsbuild.determinism.names import ROOT, ROOT_PID
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.namespaces import thread_from
 from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
@@ -40,7 +37,6 @@ from .answers.waiting import waiting
 from .answers.write import Write
 from .births import Births
 from .blocked import BlockedCalls
-from .continuation import resume
 from .devices import Devices
 from .eager import RETRY_MILLISECONDS, Eager
 from .entrants import Entrants
@@ -59,7 +55,7 @@ from .parts import Parts
 from .places import Places
 from .processes import Process, ProcessTable
 from .refusal import Refusals
-from .rules import Rules
+from .rules import Rules, root_process
 from .served import SERVED
 from .spinwatch import SpinWatch
 from .trace import Trace
@@ -68,16 +64,6 @@ from .waits import Waits
 
 _EVENTS = 8
 """How many descriptors one turn looks at."""
-
-
-def _root(rules: Rules) -> Process:
-    """The command's process, of which all others descend but those that come in later."""
-    clock = GlobalClock(rules.rates) if rules.global_clock else Clock(rules.rates)
-    root = Process(ROOT, ROOT_PID, clock, Stream(root_seed(rules.seed)))
-    root.orphan = True
-    if rules.earlier is not None:
-        resume(root, rules.earlier)
-    return root
 
 
 def _own_filter(call: Call, _process: Process) -> None:
@@ -97,7 +83,7 @@ class Supervisor:
         if parts.spin is not None:
             self.listener.guest_priority = parts.spin.priority
         fds = parts.proc_fd, parts.pids
-        self.table = ProcessTable(_root(rules), parts.link.exists, *fds, self.epoll, trace)
+        self.table = ProcessTable(root_process(rules), parts.link.exists, *fds, self.epoll, trace)
         self.births = Births(self.table, parts.link, parts.spin is not None)
         self.status: int | None = None
         self.exec_hook = ExecHook(parts.patch)
@@ -111,6 +97,7 @@ class Supervisor:
         else:
             self.turns = Turns(parts.spin.back, self.listener.ready)
             self.listener.let_on = self.turns.let_go
+            self.turns.gave_up = self._gave_up
             self.births.born = self._born
         devices = Devices(parts.workdir, parts.lasting)
         served = {os.fsencode(SERVED[name].path): SERVED[name].shown for name in parts.fuse}
@@ -130,7 +117,7 @@ class Supervisor:
         self.handlers = self._collect_handlers(rules)
         self.keeper = self._make_keeper()
         self.outside = set(inherited_from(parts.inherited))
-        self.first_process = lambda: _root(rules)
+        self.first_process = lambda: root_process(rules)
         self.entrants = Entrants(self, parts.link, parts.front, parts.offer)
         self.table.ending = self._ending
         self._add_devices()
@@ -221,6 +208,11 @@ class Supervisor:
             tid = thread_from(self.parts.pids, vpid)
             if self.turns is not None:
                 self.turns.born(tid)
+
+    def _gave_up(self, tid: int) -> None:
+        process = self.table.by_tid.get(tid)
+        if process is not None:
+            self.trace.line(process.name, process.vpid, "overtaken: it was held up for too long")
 
     def _ending(self, process: Process) -> None:
         self._touched(process)

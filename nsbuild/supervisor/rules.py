@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nsbuild.determinism.clock import Rates
+from nsbuild.determinism.clock import Clock, GlobalClock, Rates
 from nsbuild.determinism.continuation import Earlier
+from nsbuild.determinism.entropy import Stream, root_seed
+from nsbuild.determinism.names import ROOT, ROOT_PID
+
+from .continuation import resume
+from .processes import Process
 
 
 class Rules(NamedTuple):
@@ -18,3 +23,13 @@ class Rules(NamedTuple):
     """release, version and machine of uname."""
     earlier: Earlier | None = None
     """What earlier calls of the same build left; None for a build of one call."""
+
+
+def root_process(rules: Rules) -> Process:
+    """The command's process, of which all others descend but those that come in later."""
+    clock = GlobalClock(rules.rates) if rules.global_clock else Clock(rules.rates)
+    root = Process(ROOT, ROOT_PID, clock, Stream(root_seed(rules.seed)))
+    root.orphan = True
+    if rules.earlier is not None:
+        resume(root, rules.earlier)
+    return root

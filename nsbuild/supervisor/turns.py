@@ -15,7 +15,7 @@ ended; they are answered first, as if they had not slept. A thread that has yet 
 of them: /proc/PID/schedstat counts how often each has been put on a CPU. So without such sleeps
 nothing is changed. A thread that is let go after the caller was is not looked at: it runs later.
 
-Nobody waits for ever. A guest's own file system may serve others while they sleep like that, and a
+Nobody waits for ever, and the trace has whom nobody has waited for any longer. A guest's own file system may serve others while they sleep like that, and a
 thread that looks again and again (sched_yield(2)) for what another does cannot be told from one
 that was held up.
 
@@ -39,8 +39,11 @@ from .processes import Process
 
 RETRY_MILLISECONDS = 1
 """How often we look whether somebody who is waited for has gone to sleep."""
-_LONGEST_ASLEEP = 1.0
-"""Seconds of real time that others wait for a thread that sleeps for the machine."""
+_LONGEST_ASLEEP = 5.0
+"""Seconds of real time that others wait for a thread that sleeps for the machine.
+
+What it sleeps for may be done by an ordinary task that does not get the CPU for long.
+"""
 _LONGEST_BUSY = 0.3
 """Seconds of CPU time that others wait for a thread that runs."""
 _SHARE = 8
@@ -151,6 +154,8 @@ class Turns:
     ) -> None:
         self._back = back
         self._ready = ready
+        self.gave_up: Callable[[int], None] = lambda _tid: None
+        """Called with a thread for which nobody waits any longer, though it could still call."""
         self._watch = watch
         self._known: dict[int, Turn] = {}
         self._let_go: dict[int, Turn] = {}
@@ -301,6 +306,7 @@ class Turns:
             if self._has_patience(turn, state, used):
                 return True
             self._put(turn, self._left)
+            self.gave_up(watch.tid)
             return False
         turn.runs = runs
         self._put(turn, self._left if watch.waits_for_child() else self._asleep)
