@@ -15,9 +15,9 @@ ended; they are answered first, as if they had not slept. A thread that has yet 
 of them: /proc/PID/schedstat counts how often each has been put on a CPU. So without such sleeps
 nothing is changed. A thread that is let go after the caller was is not looked at: it runs later.
 
-Nobody waits for ever, and the trace has whom nobody has waited for any longer. A guest's own file system may serve others while they sleep like that, and a
-thread that looks again and again (sched_yield(2)) for what another does cannot be told from one
-that was held up.
+Nobody waits for ever, and the trace has whom nobody waits for any longer. A guest's own file system
+may serve others while they sleep like that, and a thread that looks again and again
+(sched_yield(2)) for what another does cannot be told from one that was held up.
 
 Performance contract: a call costs one read of /proc, 0.7 us, for each thread that was let go before
 its caller or waits for something else than for us or for the end of a child. While only one thread

@@ -198,7 +198,7 @@ def test_who_waits_for_a_child_is_let_alone_until_one_ends() -> None:
     threads[1].reaps = True
     held_up(threads[1], b"S")
     let_go(turns, 2)
-    assert turns.asleep == ()
+    assert not turns.asleep
     turns.woken(1)
     assert turns.asleep == ((-1, 1),)
     held_up(threads[1])
