@@ -16,7 +16,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = tuple(
     f"libfaketime_ext/{name}.c"
-    for name in ("entropy", "files", "guest", "hotcalls", "memo", "numbers", "renew")
+    for name in ("entropy", "files", "guest", "hotcalls", "memo", "numbers", "others", "renew")
 )
 
 

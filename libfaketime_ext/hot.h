@@ -4,6 +4,7 @@
 
 #include "entropy.h"
 #include "files.h"
+#include "others.h"
 
 #include <linux/seccomp.h>
 #include <stdbool.h>
@@ -31,6 +32,8 @@ typedef struct {
 	PyObject **processes;	/* by thread: its Process, for one that is known */
 	char names[MAX_NAMES][16];
 	int name_count;
+	unsigned turn;		/* whose calls need not wait for another; 0 for everybody's */
+	Others others;		/* unless one of these has run */
 	char paused;		/* a birth is in flight: only Python knows who has to wait for it */
 	char pending;		/* files are about to be made: only Python can look at any */
 	char quick_exit;	/* nothing has to be done before a process ends */

@@ -12,6 +12,7 @@
  *                     its /proc/TID/mem, open until the next know or forget, or -1;
  *   forget(tid)       that does not hold any more;
  *   retry(id)         look at the call `id` again, with what was told since;
+ *   turn, watch(...)  calls are answered for that one thread, while none of these others has run;
  *   Memo(...)         this file, as long as the kernel says the same of it, is shown as these bytes;
  *   Files(...)        with which of Python's objects to look at another.
  *
@@ -216,6 +217,18 @@ static bool answered(Hot *hot)
 	return false;
 }
 
+static bool is_its_turn(const Hot *hot)
+{
+	return hot->turn == 0 || (hot->turn == hot->call->pid && !others_ran(&hot->others));
+}
+
+static PyObject *hot_watch(Hot *hot, PyObject *others)
+{
+	if (!others_set(&hot->others, others))
+		return NULL;
+	Py_RETURN_NONE;
+}
+
 /* Receive one call: a new reference to its values, None if there is nothing for Python to do. */
 static PyObject *hot_receive(Hot *hot, PyObject *Py_UNUSED(unused))
 {
@@ -229,7 +242,7 @@ static PyObject *hot_receive(Hot *hot, PyObject *Py_UNUSED(unused))
 		return PyErr_SetFromErrno(PyExc_OSError);
 	}
 	hot->received++;
-	if (answered(hot))
+	if (is_its_turn(hot) && answered(hot))
 		Py_RETURN_NONE;
 	if (PyErr_Occurred())
 		return NULL;
@@ -415,6 +428,7 @@ static void hot_dealloc(Hot *hot)
 	free(hot->answer);
 	free(hot->walls);
 	free(hot->memories);
+	free(hot->others.all);
 	/* Who is still known lives as long as we do, which is as long as the supervisor. */
 	free(hot->processes);
 	Py_TYPE(hot)->tp_free((PyObject *)hot);
@@ -427,6 +441,7 @@ static PyMethodDef hot_methods[] = {
 	{ "knows", (PyCFunction)hot_knows, METH_O, "knows(tid) -> whether it is known" },
 	{ "send", (PyCFunction)hot_send, METH_VARARGS, "send(id, value, error, flags) -> whether it was taken" },
 	{ "retry", (PyCFunction)hot_retry, METH_O, "retry(id) -> whether the call was answered" },
+	{ "watch", (PyCFunction)hot_watch, METH_O, "watch(((schedstat, runs), ...))" },
 	{ "forget", (PyCFunction)hot_forget, METH_O, "forget(tid)" },
 	{ NULL, NULL, 0, NULL },
 };
@@ -434,6 +449,7 @@ static PyMethodDef hot_methods[] = {
 static PyMemberDef hot_members[] = {
 	{ "paused", T_BOOL, offsetof(Hot, paused), 0, "whether every call is handed on" },
 	{ "pending", T_BOOL, offsetof(Hot, pending), 0, "whether files are about to be made" },
+	{ "turn", T_UINT, offsetof(Hot, turn), 0, "whose calls need not wait for another's, 0 for everybody's" },
 	{ "received", T_ULONGLONG, offsetof(Hot, received), READONLY, "calls received" },
 	{ "answered", T_ULONGLONG, offsetof(Hot, answered), READONLY, "calls answered here" },
 	{ NULL, 0, 0, 0, NULL },

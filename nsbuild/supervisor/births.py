@@ -82,6 +82,8 @@ class Births:
         self.in_flight: Birth | None = None
         self.threads: Handler = lambda _call, _process: None
         """Called before a thread is made."""
+        self.born: Callable[[int], None] = lambda _vpid: None
+        """Called with the number of a process or thread that has been born and not called yet."""
         self.new_mounts: Callable[[], None] = lambda: None
         """Called before a process with a mount namespace of its own is made."""
         table.ending = self.ended
@@ -173,8 +175,10 @@ class Births:
         if birth is None:
             return True
         child = birth.child
-        if not (child is not None and child.pid) and not self.numbers.born(birth.vpid):
-            return False
+        if not (child is not None and child.pid):
+            if not self.numbers.born(birth.vpid):
+                return False
+            self.born(birth.vpid)
         self.in_flight = self.table.expected = None
         if child is None:
             birth.process.threads_made += 1

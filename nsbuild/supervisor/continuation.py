@@ -9,14 +9,28 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from nsbuild.determinism.clock import Clock, GlobalClock
 from nsbuild.determinism.continuation import Earlier, Left, Root, leave
+from nsbuild.determinism.entropy import Stream, root_seed
 from nsbuild.determinism.files import Key
+from nsbuild.determinism.names import ROOT, ROOT_PID
 
 from .filetimes import FileTimes, Found
 from .processes import Process, ProcessTable
+from .rules import Rules
 
 
-def resume(root: Process, earlier: Earlier) -> None:
+def root_process(rules: Rules) -> Process:
+    """The command's process, of which all others descend but those that come in later."""
+    clock = GlobalClock(rules.rates) if rules.global_clock else Clock(rules.rates)
+    root = Process(ROOT, ROOT_PID, clock, Stream(root_seed(rules.seed)))
+    root.orphan = True
+    if rules.earlier is not None:
+        _resume(root, rules.earlier)
+    return root
+
+
+def _resume(root: Process, earlier: Earlier) -> None:
     """Let a build's root process be where the calls before have come to."""
     earlier.begin(root.clock)
     if earlier.root is not None:

@@ -208,6 +208,7 @@ class Entrants:
         main = self._house.listener
         listener = Listener(fd)
         listener.open_inside, listener.guest_priority = main.open_inside, main.guest_priority
+        listener.let_on = main.let_on
         main.others.append(listener)
         self._house.listen(listener)
         self._house.add_source(fd, lambda: self._called(listener))

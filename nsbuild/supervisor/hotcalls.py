@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .births import Births
     from .filetimes import FileTimes
     from .listener import Call
+    from .turns import Turns
     from .vdso import Patch
 
 _LOOKS = frozenset(NR[name] for name in ("newfstatat", "stat", "lstat", "fstat"))
@@ -111,15 +112,15 @@ class Keeper:
     def retry(self, call: Call, process: Process) -> bool:
         """Whether the extension has answered `call` after all.
 
-        It has handed it on because it did not know the caller, perhaps by its first call; then
-        files that were about to be made are still to be looked for.
+        It has handed it on because it did not know the caller, perhaps by its first call, or that
+        it is the caller's turn; files that were about to be made are still to be looked for.
         """
         if call.nr not in _ANSWERED:
             return False
         tid, times, hot = call.tid, self._times, self.hot
         hot.paused = self._births.keeping
         pending = times.pending and call.nr in _LOOKS
-        if not pending and hot.knows(tid):
+        if not pending and hot.knows(tid) and hot.turn in (0, tid):
             return False
         if pending:
             hot.pending = times.settle(tid)
@@ -152,6 +153,13 @@ class Keeper:
 
     def _know(self, process: Process) -> None:
         self.hot.know(process.pid, process, process.clock.wall, process.memory.descriptor)
+
+    def watch(self, turns: Turns) -> None:
+        """The extension may answer whose call need not wait for others."""
+        self.hot.turn = turns.alone
+        if turns.changed:
+            turns.changed = False
+            self.hot.watch(turns.asleep)
 
     def births_went_on(self) -> None:
         """Whoever forks tells by its next call that it has: that call must be seen.

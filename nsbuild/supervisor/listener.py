@@ -68,6 +68,7 @@ class Call:
     def answer(self, value: int = 0) -> bool:
         """Let the call return `value`; True if the kernel took it."""
         if self.listener.send(self.id, value, 0, 0):
+            self.listener.let_on(self)
             self.outcome = value
             return True
         return False
@@ -75,6 +76,7 @@ class Call:
     def fail(self, number: int) -> bool:
         """Let the call fail with errno `number`; True if the kernel took it."""
         if self.listener.send(self.id, 0, -number, 0):
+            self.listener.let_on(self)
             self.outcome = errno.errorcode.get(number, str(number))
             return True
         return False
@@ -85,6 +87,7 @@ class Call:
         True if the kernel took it; OSError where the caller may have no more descriptors.
         """
         if self.listener.send_fd(self, fd, fd_flags):
+            self.listener.let_on(self)
             self.outcome = "descriptor"
             return True
         return False
@@ -99,6 +102,7 @@ class Call:
     def resume(self) -> bool:
         """Let the kernel do the call; True if it will."""
         if self.listener.send(self.id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE):
+            self.listener.let_on(self)
             self.outcome = "continued"
             return True
         return False
@@ -130,6 +134,8 @@ class Listener:
         """The guest's SCHED_FIFO priority, 0 without."""
         self.others: list[Listener] = []
         """Those of processes that have come in later."""
+        self.let_on: Callable[[Call], None] = lambda _call: None
+        """Called with each call that Python has answered, before its thread can go on."""
         self._kept_back = 0
         self._answer: tuple[int, int, int, int] | None = None
         self.open_inside: Callable[[int, str], int] = lambda _vpid, _name: -1
@@ -138,6 +144,8 @@ class Listener:
         # The kernel insists on zeroes in the buffer of a RECV (EINVAL otherwise).
         self._zeroes = bytes(len(self._notif))
         self._resp = bytearray(max(size_resp, NOTIF_RESP.size))
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
         self._wake_synchronously()
 
     @property
@@ -176,6 +184,15 @@ class Listener:
             raise
         self._received += 1
         return Call(self, NOTIF.unpack_from(buffer))
+
+    def receive_all(self) -> list[Call]:
+        """All calls that wait."""
+        calls = []
+        while self._poll.poll(0)[:1] == [(self.fd, select.POLLIN)]:
+            call = self.receive()
+            if call is not None:
+                calls.append(call)
+        return calls
 
     def send(self, call_id: int, value: int, error: int, flags: int) -> bool:
         """Answer; False if the target is no longer there to take it."""

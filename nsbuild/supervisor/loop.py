@@ -11,11 +11,10 @@ import os
 import select
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
-from nsbuild.determinism.clock import Clock, GlobalClock
-from nsbuild.determinism.entropy import Stream, root_seed
-from nsbuild.determinism.names import ROOT, ROOT_PID
 from nsbuild.errors import NsbuildError
+from nsbuild.kernel.namespaces import thread_from
 from nsbuild.kernel.x86_64 import ARCH_SET_FS, AUDIT_ARCH, NR
 
 from . import extension, hotcalls
@@ -26,9 +25,8 @@ from .answers.machine import Machine, UtsNames
 from .answers.mounts import Mounts
 from .answers.nodes import Nodes
 from .answers.place import PlaceCalls
-from .answers.procfiles import UptimeFile, UuidFile
 from .answers.procself import ONLY_BY_US, ProcSelf
-from .answers.random import Random, RandomDevice
+from .answers.random import Random
 from .answers.sockets import Sockets
 from .answers.sockettimes import SocketTimes
 from .answers.stat import Stat
@@ -39,13 +37,14 @@ from .answers.waiting import waiting
 from .answers.write import Write
 from .births import Births
 from .blocked import BlockedCalls
-from .continuation import resume
+from .contents import CONTENTS
+from .continuation import root_process
 from .devices import Devices
 from .eager import RETRY_MILLISECONDS, Eager
 from .entrants import Entrants
 from .exechook import ExecHook
 from .filetimes import FileTimes
-from .fusefile import Content, FuseFile, Unmounted
+from .fusefile import FuseFile, Unmounted
 from .hotcalls import Keeper
 from .idle import IdleProcess
 from .initlink import EVENT_COMMAND, EVENT_EXIT, EVENT_LEFT, InitGone, receive_event
@@ -62,29 +61,11 @@ from .rules import Rules
 from .served import SERVED
 from .spinwatch import SpinWatch
 from .trace import Trace
+from .turns import Turns
 from .waits import Waits
 
 _EVENTS = 8
 """How many descriptors one turn looks at."""
-
-
-_CONTENTS: dict[str, Callable[[Callable[[int], Process | None]], Content]] = {
-    "random": RandomDevice,
-    "urandom": RandomDevice,
-    "uuid": UuidFile,
-    "uptime": UptimeFile,
-}
-"""Name in SERVED -> what such a file holds."""
-
-
-def _root(rules: Rules) -> Process:
-    """The command's process, of which all others descend but those that come in later."""
-    clock = GlobalClock(rules.rates) if rules.global_clock else Clock(rules.rates)
-    root = Process(ROOT, ROOT_PID, clock, Stream(root_seed(rules.seed)))
-    root.orphan = True
-    if rules.earlier is not None:
-        resume(root, rules.earlier)
-    return root
 
 
 def _own_filter(call: Call, _process: Process) -> None:
@@ -104,16 +85,22 @@ class Supervisor:
         if parts.spin is not None:
             self.listener.guest_priority = parts.spin.priority
         fds = parts.proc_fd, parts.pids
-        self.table = ProcessTable(_root(rules), parts.link.exists, *fds, self.epoll, trace)
+        self.table = ProcessTable(root_process(rules), parts.link.exists, *fds, self.epoll, trace)
         self.births = Births(self.table, parts.link, parts.spin is not None)
         self.status: int | None = None
         self.exec_hook = ExecHook(parts.patch)
         self.refusals = Refusals()
         self.cache: PageCache | None = None
         self.eager: Eager | None = None
+        self.turns: Turns | None = None
         if parts.spin is None:
             self.eager = Eager(self.listener, self._touched)
             parts.link.meanwhile = self.eager.meanwhile
+        else:
+            self.turns = Turns(parts.spin.back, self.listener.ready)
+            self.listener.let_on = self.turns.let_go
+            self.turns.gave_up = self._gave_up
+            self.births.born = self._born
         devices = Devices(parts.workdir, parts.lasting)
         served = {os.fsencode(SERVED[name].path): SERVED[name].shown for name in parts.fuse}
         self.times = FileTimes(devices, served, parts.start, rules.rates.epoch, rules.earlier)
@@ -132,7 +119,7 @@ class Supervisor:
         self.handlers = self._collect_handlers(rules)
         self.keeper = self._make_keeper()
         self.outside = set(inherited_from(parts.inherited))
-        self.first_process = lambda: _root(rules)
+        self.first_process = lambda: root_process(rules)
         self.entrants = Entrants(self, parts.link, parts.front, parts.offer)
         self.table.ending = self._ending
         self._add_devices()
@@ -203,8 +190,12 @@ class Supervisor:
         return IdleProcess(parts.proc_fd, parts.pids, outside, priority)
 
     def _owes(self) -> bool:
-        eager = self.eager
-        return self.births.owes or (eager is not None and eager.owes)
+        if self.turns is not None:
+            # Who has just been born is to be seen as well.
+            self.births.quiet()
+            if self.turns.owes or self.turns.held_up():
+                return True
+        return self.births.owes or (self.eager is not None and self.eager.owes)
 
     def _touched(self, process: Process) -> None:
         self._touched_thread(process.pid)
@@ -213,8 +204,25 @@ class Supervisor:
         if self.keeper is not None:
             self.keeper.hot.forget(tid)
 
+    def _born(self, vpid: int) -> None:
+        with suppress(OSError):
+            # It may have ended, and older kernels cannot say.
+            tid = thread_from(self.parts.pids, vpid)
+            if self.turns is not None:
+                self.turns.born(tid)
+
+    def _gave_up(self, tid: int) -> None:
+        process = self.table.by_tid.get(tid)
+        if process is not None:
+            self.trace.line(process.name, process.vpid, "overtaken: it was held up for too long")
+
     def _ending(self, process: Process) -> None:
         self._touched(process)
+        if self.turns is not None:
+            for tid in (process.pid, *process.threads):
+                self.turns.ended(tid)
+            if process.parent is not None:
+                self.turns.woken(process.parent.pid)
         self.waits.forget(process)
         self.timers.forget(process)
         self.aio.forget(process)
@@ -225,7 +233,7 @@ class Supervisor:
     def _add_devices(self) -> None:
         for name, fd in self.parts.fuse.items():
             served = SERVED[name]
-            file = FuseFile(fd, _CONTENTS[name](self.table.reader), served.mode, name)
+            file = FuseFile(fd, CONTENTS[name](self.table.reader), served.mode, name)
             self.sources[fd] = self._device(file)
 
     def _device(self, file: FuseFile) -> Callable[[], None]:
@@ -287,11 +295,13 @@ class Supervisor:
         births = self.births
         eager = self.eager
         entrants = self.entrants
+        turns = self.turns
         while self.status is None:
             called = False
             # Ends first: a number may only be trusted once those who had it before are forgotten.
             # A call that was received while we asked init is one that epoll will not tell of again.
-            patience = RETRY_MILLISECONDS if entrants.waiting else births.patience
+            owes = entrants.waiting or (turns is not None and turns.owes)
+            patience = RETRY_MILLISECONDS if owes else births.patience
             if eager is not None and eager.owes:
                 patience = 0 if eager.backlog else RETRY_MILLISECONDS
             ready, values = wait(patience)
@@ -316,6 +326,11 @@ class Supervisor:
                     self._answer_of(call, process)
                 if self.keeper is not None:
                     self.keeper.births_went_on()
+            if turns is not None:
+                for call, process in turns.released():
+                    self._answer_in_turn(call, process)
+                if self.keeper is not None:
+                    self.keeper.watch(turns)
             if entrants.waiting:
                 entrants.go_on()
 
@@ -325,7 +340,7 @@ class Supervisor:
 
     def take(self, call: Call) -> None:
         if self.eager is None:
-            self._answer(call)
+            self._answer_received(call)
         else:
             self.eager.backlog.append(call)
 
@@ -344,11 +359,27 @@ class Supervisor:
     def _receive_and_answer(self) -> None:
         call = self.listener.receive()
         if call is not None:
+            self._answer_received(call)
+
+    def _answer_received(self, call: Call) -> None:
+        """Answer a call, and those that have come while we slept: it may not be their first."""
+        if self.turns is None or call.tid == self.turns.alone:
             self._answer(call)
+            return
+        calls = [call, *self.listener.receive_all()]
+        self.turns.pending.update(one.tid for one in calls)
+        for one in calls:
+            self._answer(one)
 
     def _answer(self, call: Call) -> None:
         process = self.table.of(call)
-        if process is None or self.births.keeps(call, process):
+        if self.turns is not None and self.turns.keeps(call, process):
+            return
+        if process is not None:
+            self._answer_in_turn(call, process)
+
+    def _answer_in_turn(self, call: Call, process: Process) -> None:
+        if self.births.keeps(call, process):
             return
         if self.eager is None or not self.eager.keeps(call, process):
             self._answer_of(call, process)
@@ -378,6 +409,7 @@ class Supervisor:
             before = clock.wall, clock.monotonic
         if self.keeper is not None and not waits and self.keeper.retry(call, process):
             self.keeper.births_went_on()
+            call.listener.let_on(call)
             return
         handler = self.handlers.get(call.nr)
         if handler is None:

@@ -29,7 +29,7 @@ def out_of_descriptors(error: OSError) -> None:
     """Raise what the user should know if `error` says that we may open no more files."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
         raise NsbuildError(
-            "out of file descriptors: two are used for each process of the container",
+            "out of file descriptors: up to four are used for each process of the container",
             "raise the hard limit (ulimit -Hn)",
         ) from error
 

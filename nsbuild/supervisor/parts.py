@@ -26,7 +26,7 @@ class Parts(NamedTuple):
     events: socket.socket
     front: socket.socket
     fuse: dict[str, int]
-    """Name in SERVED -> descriptor of its FUSE connection."""
+    """Name in served.SERVED -> descriptor of its FUSE connection."""
     patch: Patch
     spin: SpinGuard | None
     """None without SCHED_FIFO, under which alone a spinner keeps the others from running."""

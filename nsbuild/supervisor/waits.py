@@ -74,7 +74,8 @@ class Waits:
     `make_idle` forks the idle process, when it is needed; `touched` is called when the memory of a
     process has been looked at or its clock moved, other than in the answer to a call of its own;
     `progress` gives what changes with each birth, each end of a process and each file that is new;
-    `owes` says whether calls have been received that are still to be answered.
+    `owes` says whether calls have been received that are still to be answered, or somebody who
+    seems to wait is held up by the machine.
     """
 
     def __init__(
@@ -291,13 +292,14 @@ class Waits:
         if verdict.kind == END:
             return
         if verdict.kind == FREE and self._has_to_look():
-            if self._resume_changed():
-                self._idle.wake()
-                return
             if self._owes():
-                # Who waits for us looks like somebody who waits for a child in vfork.
+                # Who waits for us looks like somebody who waits for a child in vfork, and who is
+                # held up by the machine has something to say before anything is changed.
                 self._asked = False
                 self._schedule(_FIRST_RETRY)
+                return
+            if self._resume_changed():
+                self._idle.wake()
                 return
             self._scanned = dict(self._by_tid)
             self._seen = self._listener.received

@@ -145,6 +145,7 @@ static void overruns(void)
         say("before it is taken: %d\n", timer_getoverrun(timer));
         sigwaitinfo(&set, &info);
         say("taken: %d\n", timer_getoverrun(timer));
+        say("it says: %d\n", info.si_overrun);
         say("none there: %d\n", sigtimedwait(&set, &info, &now) < 0 ? errno : 0);
         sigwaitinfo(&set, &info);
         say("the next: %d %d\n", timer_getoverrun(timer), info.si_overrun);

@@ -158,6 +158,7 @@ def test_timers(ns: Runner, guest: str) -> None:
 def test_a_timers_signals_that_wait_are_counted(ns: Runner, guest: str) -> None:
     """On a bare kernel too, if it is not late by two seconds."""
     lines = again(ns, guest, "overruns").ok().lines
+    lines = [line for line in lines if not line.startswith("it says")]
     once = ["before it is taken: 0", "taken: 3", "none there: 11", "the next: 0 0", "set again: 0"]
     assert lines == 2 * once
 
@@ -382,10 +383,10 @@ def test_no_timeout_fires_while_anything_runs(ns: Runner) -> None:
 
 @pytest.mark.parametrize("sched", ["fifo", "other"])
 def test_a_mixture_of_twenty_processes(root: Runner, sched: str) -> None:
-    """Pipes, sleeps, timers, sockets, locks and threads: the same is said, and done by each.
+    """Pipes, sleeps, timers, sockets, locks and threads: the same is said, and done.
 
-    On a busy machine the kernel now and then restarts a clone, and neighbours may swap; so the
-    traces are compared process by process. docs/waiting.md has how often whole ones are equal.
+    Under SCHED_FIFO in the same order by all of them, whatever else the machine does. A clone that
+    the kernel restarts for a signal is seen twice; those lines do not count.
     """
     program = MIXTURE.read_text()
     seen, traces = set(), set()
@@ -397,15 +398,17 @@ def test_a_mixture_of_twenty_processes(root: Runner, sched: str) -> None:
         with load() if round_ % 2 else nullcontext():
             outcome = root.exec("/usr/bin/python3", "-c", program, options=options, cwd=directory)
         seen.add(outcome.ok().stdout)
-        traces.add(by_process(trace.read_text()))
+        traces.add(without_restarts(trace.read_text()))
     assert len(seen) == 1
     if sched == "fifo":
         assert len(traces) == 1
 
 
-def by_process(trace: str) -> str:
-    """The lines of a trace sorted by process, each one's in their order, without aborted calls."""
-    lines = dict.fromkeys(
-        line for line in trace.splitlines() if not line.endswith("= gone") and "clone(" not in line
+def without_restarts(trace: str) -> str:
+    """A trace without aborted calls and without births."""
+    lines = trace.splitlines()
+    return "\n".join(
+        line
+        for line in lines
+        if not line.endswith("= gone") and "clone(" not in line and " birth of " not in line
     )
-    return "\n".join(sorted(lines, key=lambda line: line.split(" ", 1)[0]))

@@ -5,6 +5,8 @@ That each call times out, ends and is interrupted as on a bare kernel is in test
 
 from __future__ import annotations
 
+import pytest
+
 from tests.system.harness import Runner
 from tests.system.waiting import again
 
@@ -122,3 +124,34 @@ def test_no_timeout_fires_while_a_disk_is_busy(ns: Runner) -> None:
     """Sixteen reads take longer than a microsecond; who waits for one too many gets what came."""
     lines = again(ns, "/usr/bin/python3", "-c", _DISK).ok().lines
     assert lines == ["all came before the time was over", "1 4096 0"]
+
+
+@pytest.mark.xfail(strict=True, reason="the kernel keeps the signal as it was sent")
+def test_a_signal_that_waits_says_how_many_there_were(root: Runner) -> None:
+    """si_overrun of one that is taken late; timer_getoverrun(2) counts (docs/waiting.md)."""
+    lines = root.exec(root.guest("timers"), "overruns").ok().lines
+    assert [line for line in lines if line.startswith("it says")] == 2 * ["it says: 3"]
+
+
+@pytest.mark.xfail(strict=True, reason="close(2) is not notified, and lingers in real time")
+def test_a_socket_lingers_in_virtual_time(root: Runner) -> None:
+    """SO_LINGER of two seconds, and a peer that reads nothing; bare, the clock says so as well."""
+    script = (
+        "import socket, struct, time\n"
+        "server = socket.create_server(('127.0.0.1', 0))\n"
+        "client = socket.create_connection(server.getsockname())\n"
+        "peer, _ = server.accept()\n"
+        "client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 2))\n"
+        "client.setblocking(False)\n"
+        "try:\n"
+        "    while True:\n"
+        "        client.send(bytes(65536))\n"
+        "except BlockingIOError:\n"
+        "    client.setblocking(True)\n"
+        "before = time.monotonic()\n"
+        "client.close()\n"
+        "print(round(time.monotonic() - before))\n"
+    )
+    python = "/usr/bin/python3", "-c", script
+    assert root.bare(*python).ok().lines == ["2"]
+    assert root.exec(*python).ok().lines == ["2"]
