@@ -152,7 +152,7 @@ def test_init_refuses_other_protocols(kernel: Kernel, version: tuple[int, int]) 
 
 
 @given(offset=st.integers(0, (1 << 63) - 1), size=st.integers(0, fuse.MAX_READ))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_read_passes_the_reader_on_and_commits(offset: int, size: int) -> None:
     kernel = Kernel()
     try:
@@ -256,7 +256,7 @@ def test_a_file_without_write_permission_opens_for_reading_only(flags: int) -> N
 
 
 @given(data=st.binary(max_size=300))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_write_takes_all_of_it(data: bytes) -> None:
     kernel = Kernel()
     try:
@@ -319,7 +319,7 @@ def test_what_we_leave_to_the_kernel_is_enosys(kernel: Kernel, opcode: int) -> N
 
 
 @given(opcode=st.integers(0, 60), body=st.binary(min_size=64, max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_request_gets_one_reply_and_the_next_one_too(opcode: int, body: bytes) -> None:
     kernel = Kernel()
     # A size beyond MAX_READ is what the mount option rules out.

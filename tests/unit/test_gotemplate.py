@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nsbuild.cli.gotemplate import Template
@@ -92,7 +92,6 @@ def test_what_is_no_template(template: str, why: str) -> None:
     assert str(caught.value).startswith("template: format: ")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_template_or_refused(text: str) -> None:
     try:
@@ -103,7 +102,6 @@ def test_any_text_is_a_template_or_refused(text: str) -> None:
         assert shown == text
 
 
-@settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
 def test_json_is_json(value: Any) -> None:  # noqa: ANN401
     assert json.loads(Template("{{json .}}").render(value)) == value

@@ -31,7 +31,6 @@ PATHS = st.lists(
 NUMBERS = st.one_of(st.integers(0, 0o7777777), st.integers(0, (1 << 32) - 2))
 
 
-@settings(deadline=None)
 @given(
     PATHS,
     st.sampled_from([tarheader.FILE, tarheader.SYMLINK, tarheader.LINK, tarheader.FIFO]),
@@ -241,7 +240,7 @@ def test_a_whiteout_is_about_the_layers_below(tmp_path: Path) -> None:
         assert os.getxattr(tmp_path / "t" / name, "user.overlay.opaque") == b"y"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(PATHS, st.booleans(), st.binary(max_size=2000)), max_size=8))
 def test_any_tree_comes_back(
     tmp_path_factory: pytest.TempPathFactory, things: list[tuple[bytes, bool, bytes]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nsbuild.errors import NsbuildError
@@ -56,7 +56,6 @@ def test_capitals_are_named_as_the_reason() -> None:
         reference.parse("Busybox")
 
 
-@settings(deadline=None)
 @given(DOMAINS, PATHS, TAGS)
 def test_full_names_are_read_as_they_are_written(domain: str, path: str, tag: str) -> None:
     text = f"{domain}/{path}:{tag}"
@@ -66,7 +65,6 @@ def test_full_names_are_read_as_they_are_written(domain: str, path: str, tag: st
     assert reference.means(f"{path}:{tag}", full)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_is_a_reference_or_refused(text: str) -> None:
     try:

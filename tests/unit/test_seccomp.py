@@ -339,7 +339,7 @@ def meaning(chosen: list[dict[str, Any]], name: str, args: tuple[int, ...]) -> i
     return ENOSYS
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(chosen=rules(), data=st.data())
 def test_rules_mean_what_they_say(chosen: list[dict[str, Any]], data: st.DataObject) -> None:
     program = compiled(profile(*chosen))

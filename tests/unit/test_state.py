@@ -43,7 +43,7 @@ def loaded(path: Path) -> State:
     return state
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.builds(Root, *[st.integers(0, 1 << 63)] * 6), st.dictionaries(KEYS, LEFT, max_size=5))
 def test_what_is_saved_is_read(tmp_path: Path, root: Root, files: dict[Key, Left]) -> None:
     saved(tmp_path, root, files)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nsbuild.determinism.clock import Clock, Rates
@@ -117,7 +117,6 @@ NAPS = st.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(NAPS)
 def test_who_is_held_up_keeps_its_turn(naps: dict[tuple[int, int], int]) -> None:
     calm = Machine(6, 8, {}).run()
