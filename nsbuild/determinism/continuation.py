@@ -2,8 +2,10 @@
 
 A build may take several calls of nsbuild, each with a container of its own. Its root processes then
 count as one that paused: clock, random stream, the ordinals of forks, threads and made files go on
-where the call before has stopped, so no number, name or byte of a stream comes twice. One step
-passes between two calls.
+where the call before has stopped, so no number, name or byte of a stream comes twice. The wall
+clock goes on at the next full hour. How often a program reads it while it waits for a network is
+the network's doing (apt looks whenever a message comes), and the seconds that a call which fetches
+has lost or won by that must not reach those that build.
 
 Of files, the disk keeps little more than a time, which alone does not say whether the build or a
 real clock has set it. So whatever is shown of a file otherwise than as of an input goes into a
@@ -26,6 +28,8 @@ from .files import UNSEEN, File, FileTable, Key
 
 NEVER = 1 << 70
 """No kernel time is as late."""
+ROUND = 3600 * 10**9
+"""A call begins at a multiple of this."""
 
 
 class Root(NamedTuple):
@@ -63,6 +67,11 @@ class Left(NamedTuple):
         return max(self.changed, self.mtime if self.own else 0)
 
 
+def resumption(time: int, step: int) -> int:
+    """When the wall clock goes on that has stopped at `time`, and moves by `step`."""
+    return min(-(-(time + step) // ROUND) * ROUND, LATEST)
+
+
 def leave(file: File, name: str) -> Left | None:
     """What the next call has to know of `file`; None if that would find out by itself.
 
@@ -97,12 +106,12 @@ class Earlier:
         left = self.files.values()
         self._times = {file.mtime: file.own for file in left}
         latest = max((file.latest for file in left), default=0)
-        self.edited = min(max(root.wall if root else 0, latest) + step, LATEST)
+        self.edited = resumption(max(root.wall if root else 0, latest), step)
 
     def begin(self, clock: Clock) -> None:
         """Let `clock`, the root process's, go on."""
         if self.root is not None:
-            clock.wall = min(self.root.wall + clock.rates.step, LATEST)
+            clock.wall = resumption(self.root.wall, clock.rates.step)
             clock.monotonic = self.root.monotonic
 
     def judge(self, kernel_mtime: int, start: int, epoch: int, born: int) -> tuple[int, bool]:

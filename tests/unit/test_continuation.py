@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nsbuild.determinism.clock import Clock, GlobalClock, Rates
-from nsbuild.determinism.continuation import Earlier, Left, Root, leave
+from nsbuild.determinism.continuation import ROUND, Earlier, Left, Root, leave
 from nsbuild.determinism.files import File, FileTable
 
 SECOND = 1_000_000_000
@@ -44,9 +44,22 @@ def times(file: File) -> tuple[int, ...]:
 def test_the_clock_goes_on_and_never_back(root: Root, rates: Rates) -> None:
     for clock in (Clock(rates), GlobalClock(rates)):
         Earlier(root).begin(clock)
-        assert clock.wall == root.wall + rates.step
+        assert root.wall + rates.step <= clock.wall < root.wall + rates.step + ROUND
+        assert clock.wall % ROUND == 0
         assert clock.next_wall() > clock.wall
         assert clock.monotonic == root.monotonic
+
+
+@given(ROOTS, st.integers(0, 60 * SECOND))
+def test_what_a_network_did_to_a_call_is_gone_in_the_next(root: Root, more: int) -> None:
+    """Unless it has reached the hour, of which no test can say that it does not happen."""
+    assume((root.wall + SECOND - 1) % ROUND + more < ROUND)
+    clocks = Clock(Rates()), Clock(Rates())
+    for clock, wall in zip(clocks, (root.wall, root.wall + more), strict=True):
+        earlier = Earlier(root._replace(wall=wall), step=SECOND)
+        earlier.begin(clock)
+        assert earlier.edited == clock.wall
+    assert clocks[0].wall == clocks[1].wall
 
 
 def test_the_first_call_begins_at_the_epoch() -> None:
