@@ -38,6 +38,11 @@ SHARED = "/var/tmp"
 number for that owner, and overlayfs copies no directory up whose owner it cannot write down
 (EOVERFLOW); as the top of an overlay it need not be copied."""
 
+TIME_BASED_UUIDS = "/var/lib/libuuid"
+"""Where libuuid notes when anybody on the host last made a UUID with a time in it. Part of that
+note gets into the next one.
+"""
+
 PSEUDO = frozenset(
     (
         "autofs",

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from nsbuild.container import cpumodel
 from nsbuild.container.cover import ConstantSys, CoverProc
 from nsbuild.container.filesystems import KeepLastPid, Mount, MountDevpts, MountProc
-from nsbuild.container.hostroot import FRESH, Overlay, plan_host_root
+from nsbuild.container.hostroot import FRESH, TIME_BASED_UUIDS, Overlay, plan_host_root
 from nsbuild.container.hostview import Host
 from nsbuild.container.inside import INERT, Rootfs
 from nsbuild.container.layers import KeepApart, Layered, LayersRoot, check_layers
@@ -60,6 +60,7 @@ SERVED_DEVICES = ("random", "urandom")
 
 _STAGING_PLACES = ("/run", "/tmp", "/mnt", "/srv", "/media", "/opt", "/home", "/sys")
 
+_SCRATCH_ATTRIBUTES = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
 _TMPFS_ATTRIBUTES = {
     "ro": MOUNT_ATTR_RDONLY,
     "nosuid": MOUNT_ATTR_NOSUID,
@@ -215,6 +216,8 @@ def _host_root(root: Rootfs, spec: RootSpec, host: Host) -> Iterator[Operation]:
     yield from operations
     if spec.cpu_model == cpumodel.BASELINE and host.kind("/etc") == "directory":
         yield ProvideConstant(root, cpumodel.GCRYPT_DENIED, cpumodel.GCRYPT_TEXT)
+    if host.kind(TIME_BASED_UUIDS) == "directory":
+        yield Mount(root, "tmpfs", TIME_BASED_UUIDS, {"mode": "2775"}, _SCRATCH_ATTRIBUTES)
     if spec.read_only:
         overlays = (operation.path for operation in operations if isinstance(operation, Overlay))
         yield FreezeRoot(root, ("/", *overlays))
@@ -258,9 +261,8 @@ def _dev(root: Rootfs, host: Host) -> Iterator[Operation]:
 
 
 def _scratch(root: Rootfs, target: str, host: Host) -> Iterator[Operation]:
-    attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
-    yield Mount(root, "tmpfs", "/tmp", {"mode": "1777"}, attributes, create=True)
-    yield Mount(root, "tmpfs", "/run", {"mode": "0755"}, attributes, create=True)
+    yield Mount(root, "tmpfs", "/tmp", {"mode": "1777"}, _SCRATCH_ATTRIBUTES, create=True)
+    yield Mount(root, "tmpfs", "/run", {"mode": "0755"}, _SCRATCH_ATTRIBUTES, create=True)
     lock = os.path.join(target, "var/lock")
     if (
         host.kind(lock) == "link"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -52,6 +54,19 @@ def test_system_files_can_be_replaced_in_the_host_s_root(box: Box) -> None:
 
     assert box.look(RootSpec("/"), look) == "root:x:0:0::/:/bin/sh\n"
     assert Path("/etc/passwd").read_bytes() == before
+
+
+def test_the_uuids_of_the_host_are_nothing_to_the_container(box: Box) -> None:
+    """uuid-runtime has a directory in which libuuid notes the last that has a time in it."""
+    subprocess.run(["uuidgen", "--time"], check=True, stdout=subprocess.DEVNULL)
+    notes = Path("/var/lib/libuuid")
+    assert (notes / "clock.txt").exists()
+
+    def look(_: RootPlan) -> object:
+        subprocess.run(["uuidgen", "--time"], check=True, stdout=subprocess.DEVNULL)
+        return [os.listdir(notes), stat.S_IMODE(notes.stat().st_mode)]
+
+    assert box.look(RootSpec("/"), look) == [["clock.txt"], 0o2775]
 
 
 @pytest.mark.parametrize("where", ["/var/tmp", "/tmp", "/run"])
