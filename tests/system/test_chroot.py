@@ -392,10 +392,12 @@ def test_control_c_while_it_starts(box: str) -> None:
     """Everybody in the container ignores the terminal's signals until the command is there."""
     for delay in (0.05, 0.1, 0.15, 0.2):
         with Terminal(
-            ["sh", "-c", "trap : INT; " + " ".join(ours(box, "cat")) + "; echo code $?"],
+            ["sh", "-c", f"trap : INT; echo begun; {' '.join(ours(box, 'cat'))}; echo code $?"],
             chroots.environment(),
             "/",
         ) as terminal:
+            # A shell that has not come to its trap yet would die of it.
+            terminal.expect(r"begun\r\n")
             time.sleep(delay)
             terminal.send("\x03")
             terminal.expect(r"code (130|1)\r")
