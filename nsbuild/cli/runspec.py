@@ -32,7 +32,6 @@ from nsbuild.container.life import (
     remove,
     stop,
 )
-from nsbuild.container.members import HOSTS
 from nsbuild.container.names import check_name, new_id, new_name
 from nsbuild.container.network import is_private
 from nsbuild.container.records import Record, Records
@@ -302,7 +301,7 @@ def _root(options: argparse.Namespace, source: Source, directory: str, chosen: O
         volumes=tuple(volumes),
         tmpfs=tuple(tmpfs),
         network=options.network,
-        hosts=os.path.join(directory, HOSTS) if is_private(options.network) else "",
+        hosts=os.path.join(directory, members.HOSTS) if is_private(options.network) else "",
         identity=chosen.identity,
         boot_time=chosen.epoch,
         cpu_model=chosen.cpu_model,
