@@ -98,8 +98,8 @@ def run_command(
     close_on_exec_from(3)
     if contract is not None:
         contract.give_back()
-    _restore_signals(inheritance)
-    handover.listen()
+    _restore_signals(inheritance.ignored)
+    handover.begin()
     send_event(events, EVENT_COMMAND)
     try:
         listener = program.install()
@@ -113,6 +113,7 @@ def run_command(
         except OSError as error:
             handover.exec_failed(stage, error.errno or 0)
             os._exit(EXIT_OURS)
+    _take_signals(handover, inheritance.mask)
     failure = _execute(candidates, image)
     handover.exec_failed(STAGE_EXEC, failure)
     os._exit(EXIT_NOT_FOUND if failure == errno.ENOENT else EXIT_CANNOT_INVOKE)
@@ -175,15 +176,24 @@ def _standard_files(spec: CommandSpec, slave: int | None) -> None:
         os.dup2(null, 0)
 
 
-def _restore_signals(inheritance: Inheritance) -> None:
+def _restore_signals(ignored: tuple[int, ...]) -> None:
     """Python and we ourselves have changed dispositions; an exec would keep what is ignored."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        wanted = signal.SIG_IGN if number in inheritance.ignored else signal.SIG_DFL
+        wanted = signal.SIG_IGN if number in ignored else signal.SIG_DFL
         try:
             signal.signal(number, wanted)
         except (OSError, ValueError):
             continue
-    signal.pthread_sigmask(signal.SIG_SETMASK, inheritance.mask)
+
+
+def _take_signals(handover: Handover, mask: frozenset[int]) -> None:
+    """Let in what has come for the command since the front process started.
+
+    As late as can be: who dies before its listener is taken has died of the set-up, for the others.
+    """
+    for number in handover.noted:
+        os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _steps(

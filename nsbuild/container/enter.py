@@ -38,6 +38,7 @@ def enter(setup: Setup) -> NoReturn:
         fuse = _open_fuse()
         if ns.fork_as_sibling() == 0:
             run_init(setup._replace(fuse=fuse))
+        setup.handover.note_pending()
     except NsbuildError as error:
         send_event(setup.events, encode_error(error))
         os._exit(1)

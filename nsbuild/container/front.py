@@ -19,7 +19,7 @@ import prctl
 from nsbuild.container.chrootfs import plan_in_place
 from nsbuild.container.command import Inheritance
 from nsbuild.container.cpu import CpuClaim
-from nsbuild.container.handover import Handover
+from nsbuild.container.handover import FORWARDED, Handover
 from nsbuild.container.launch import Prepared, supervise
 from nsbuild.container.nesting import refuse_nesting
 from nsbuild.container.rootfs import created_mountpoints, plan_root
@@ -44,17 +44,6 @@ if TYPE_CHECKING:
 
 SI_KERNEL = 0x80
 """si_code of a signal that the kernel sent: from the terminal, to the whole foreground group."""
-
-FORWARDED = frozenset(
-    (
-        signal.SIGTERM,
-        signal.SIGINT,
-        signal.SIGHUP,
-        signal.SIGQUIT,
-        signal.SIGUSR1,
-        signal.SIGUSR2,
-    )
-)
 
 
 def run_container(spec: ContainerSpec, session: Session | None = None) -> int:
@@ -175,6 +164,7 @@ class Front:
             if session is not None:
                 session.inside()
             supervise(self._prepared, self._inner, terminal_inner)
+        self._note_first()
         self._inner.close()
         if terminal_inner is not None:
             terminal_inner.close()
@@ -225,10 +215,21 @@ class Front:
         if info.si_signo in FORWARDED and not self._has_reached_command(info.si_code):
             self._forward(info.si_signo)
 
+    def _note_first(self) -> None:
+        """Hand on what came before there was a supervisor: `_has_reached_command` is not for it."""
+        first: set[int] = set()
+        while (info := signal.sigtimedwait(FORWARDED, 0)) is not None:
+            first.add(info.si_signo)
+        self._prepared.handover.note_first(frozenset(first))
+
     def _has_reached_command(self, code: int) -> bool:
-        """Whether a signal with the si_code `code` went to the command as well."""
-        # While the container is made, all in it ignore the terminal's signals.
-        return code == SI_KERNEL and self._prepared.handover.listening
+        """Whether a signal with the si_code `code` went to the command as well.
+
+        When it came does not matter, and could not be told by a process that those above it keep
+        from the CPU: whoever was to become the command had it too (see Handover). But a command
+        with a terminal of its own is not in the group that the caller's terminal speaks to.
+        """
+        return code == SI_KERNEL and not self._tty
 
     def _forward(self, number: int) -> None:
         try:

@@ -3,21 +3,37 @@
 Once the filter is installed, any system call of that process might be one that waits for an answer,
 so it makes none: it writes the descriptor's number into shared memory and spins until the
 supervisor, which runs above it on the same CPU and looks every now and then, has taken the
-descriptor with pidfd_getfd(2). The same page carries the errno of an exec that failed, and to the
-front process what the exit code alone does not say.
+descriptor with pidfd_getfd(2). The same page carries the errno of an exec that failed, to the
+front process what the exit code alone does not say, and to the command the signals that came before
+it was there: everybody from the front process on has them blocked until its own child is there, and
+then notes what is pending.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import signal
 import time
 
 from nsbuild.kernel.sharedmem import SharedWords
 
 LOOK_SECONDS = 0.0001
 
-_LISTENER, _ERRNO, _TAKEN, _EXEC_ERRNO, _EXEC_STAGE, _LISTENING, _STATUS = range(7)
+_LISTENER, _ERRNO, _TAKEN, _EXEC_ERRNO, _EXEC_STAGE, _BEGUN, _STATUS, _FRONT, _SIGNALS = range(9)
+"""Indices of the page's words; from _SIGNALS on there is one for each signal."""
+
+FORWARDED = frozenset(
+    (
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+    )
+)
+"""Signals that are the command's, whichever process of ours gets them."""
 
 STAGE_EXEC = 1
 STAGE_WORKDIR = 2
@@ -92,14 +108,39 @@ class Handover:
         """(stage, errno) of a command that could not be started; stage 0 if it could."""
         return self._words[_EXEC_STAGE], self._words[_EXEC_ERRNO]
 
-    def listen(self) -> None:
-        """In the command's process: from now on it gets the terminal's signals by itself."""
-        self._words[_LISTENING] = 1
+    def begin(self) -> None:
+        """In the command's process: what may fail before the filter has been done."""
+        self._words[_BEGUN] = 1
 
     @property
-    def listening(self) -> bool:
-        """Whether it does."""
-        return bool(self._words[_LISTENING])
+    def begun(self) -> bool:
+        """Whether it has."""
+        return bool(self._words[_BEGUN])
+
+    def note_pending(self) -> None:
+        """After a fork: keep for the command what is pending here, which the child has not got.
+
+        What has come since the fork the child has as well. That is no harm: until it is executed
+        the command has no handlers, and one signal or two end it in the same way.
+        """
+        for number in signal.sigpending() & FORWARDED:
+            self._words[_SIGNALS + number] = 1
+
+    def note_first(self, numbers: frozenset[int]) -> None:
+        """In the front process, once: `numbers` were pending when it had forked."""
+        for number in numbers & FORWARDED:
+            self._words[_SIGNALS + number] = 1
+        self._words[_FRONT] = 1
+
+    def await_front(self) -> None:
+        """Wait until the front process has noted what it had, so that the command may go on."""
+        while not self._words[_FRONT]:
+            time.sleep(LOOK_SECONDS)
+
+    @property
+    def noted(self) -> list[int]:
+        """The signals that have been noted."""
+        return [number for number in FORWARDED if self._words[_SIGNALS + number]]
 
     def ended(self, status: int) -> None:
         """The command has ended with the wait status `status`."""

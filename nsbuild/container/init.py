@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from nsbuild.container.command import Inheritance, run_command
 from nsbuild.container.entry import read_entry
-from nsbuild.container.handover import STAGE_EXEC, Handover
+from nsbuild.container.handover import FORWARDED, STAGE_EXEC, Handover
 from nsbuild.container.join import JOINED
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import CommandSpec, RootSpec
@@ -67,7 +67,11 @@ DEFERRED_SIGNALS = (
     signal.SIGTERM,
     signal.SIGPIPE,
 )
-"""Signals of the terminal reach the whole foreground group: they are the command's, not ours."""
+"""Signals of the terminal reach the whole foreground group: they are the command's, not ours.
+
+Those that are kept for the command (see Handover) are blocked in each process on the way to it; the
+others mean nothing before it is there.
+"""
 
 NO_FUSE = "no /dev/fuse here"
 FUSE_HINT = "as root: modprobe fuse; chmod 0666 /dev/fuse"
@@ -116,6 +120,8 @@ def run_init(setup: Setup) -> NoReturn:
                 setup.handover,
                 slave,
             )
+        setup.handover.note_pending()
+        leave_to_command(setup.inheritance.mask)
         for fd in (slave, setup.started):
             if fd is not None and fd >= 0:
                 os.close(fd)
@@ -129,12 +135,20 @@ def run_init(setup: Setup) -> NoReturn:
 
 
 def _protect() -> None:
-    """Die with the supervisor; leave the terminal's signals to the command."""
+    """Die with the supervisor."""
     import prctl
 
     prctl.set_pdeathsig(signal.SIGKILL)
+
+
+def leave_to_command(mask: frozenset[int]) -> None:
+    """Ignore the terminal's signals from now on, as there is a child that has them blocked.
+
+    Blocked until here, since what is ignored does not stay pending; `mask` is to be the mask.
+    """
     for number in DEFERRED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _build(setup: Setup) -> tuple[User | Found, int | None]:
@@ -352,9 +366,11 @@ class Init:
             masters.append(master)
         if not self._reserve(wish):
             raise NsbuildError("no process number is free in the container")
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
         pid = os.fork()
         if pid == 0:
             _be_entrant(setup, command, user, Handover(shared), slave, standard)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if slave is not None:
             os.close(slave)
         self._entrants.add(pid)

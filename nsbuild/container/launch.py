@@ -26,7 +26,7 @@ from nsbuild.container.cpu import aside, supervise_on
 from nsbuild.container.enter import enter
 from nsbuild.container.failure import command_error
 from nsbuild.container.handover import Handover
-from nsbuild.container.init import DEFERRED_SIGNALS, Setup
+from nsbuild.container.init import Setup, leave_to_command
 from nsbuild.container.network import plug_in
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import ContainerSpec
@@ -117,6 +117,7 @@ class Container:
         link = InitLink(requests, prepared.priority, ready.fds[1]), prepared.priority
         made = serving.Made(listener, ready, *link, events, self._front, fifo, start)
         supervisor = serving.make_supervisor(spec, made, patch, prepared.trace)
+        self._handover.await_front()
         self._handover.taken()
         status = supervisor.run()
         prepared.trace.close()
@@ -164,6 +165,8 @@ class Container:
             requests.close()
             self._front.close()
             enter(setup)
+        self._handover.note_pending()
+        leave_to_command(prepared.inheritance.mask)
         events_inside.close()
         requests_inside.close()
         if prepared.started >= 0:
@@ -229,9 +232,6 @@ def supervise(prepared: Prepared, front: socket.socket, terminal: socket.socket 
     # Nothing that is made per call or per process refers to itself, so there is nothing to collect,
     # and a collection in the middle of an answer is time that the guest waits.
     gc.disable()
-    for number in DEFERRED_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, prepared.inheritance.mask)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     # Above everybody on its CPU, a bug that loops would stop the host there: SIGXCPU ends it.

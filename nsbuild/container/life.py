@@ -97,7 +97,7 @@ def _run(place: str, record: Record, session: Session) -> int:
 
 def _ended(place: str, record: Record, session: Session, code: int, discard: Discard) -> None:
     records = Records(place)
-    failed = not session.handover.listening or session.handover.exec_failure[0]
+    failed = not session.handover.begun or session.handover.exec_failure[0]
     records.end(record.id, code, CREATED if failed else EXITED)
     if record.facts["rm"]:
         discard(records, records.find(record.id))
@@ -131,7 +131,7 @@ def run_detached(records: Records, record: Record, discard: Discard) -> None:
     if stage:
         _await_end(place, record)
         raise command_error(spec.command, stage, number)
-    if complaint or not session.handover.listening:
+    if complaint or not session.handover.begun:
         _await_end(place, record)
         lines = complaint.splitlines() or [
             line.text.decode(errors="replace").rstrip("\n") for line in read_log(log, before)[0]

@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from nsbuild.container.attendance import ATTACH, CLOSE, INPUT, SIZE, connect_to
 from nsbuild.container.entry import write_entry
 from nsbuild.container.failure import command_error
-from nsbuild.container.front import FORWARDED
-from nsbuild.container.handover import Handover
+from nsbuild.container.handover import FORWARDED, Handover
 from nsbuild.container.spec import CommandSpec
 from nsbuild.container.terminal import RawTerminal, copy_size, window_size, write_all
 from nsbuild.errors import NsbuildError

@@ -5,6 +5,7 @@ tests/acceptance/test_chroot_differential.py compares it with the machine's own 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -389,7 +390,7 @@ def test_an_interactive_shell_has_the_terminal(roots: Roots) -> None:
 
 
 def test_control_c_while_it_starts(box: str) -> None:
-    """Everybody in the container ignores the terminal's signals until the command is there."""
+    """Whoever is to become the command keeps the terminal's signals until it is executed."""
     for delay in (0.05, 0.1, 0.15, 0.2):
         with Terminal(
             ["sh", "-c", f"trap : INT; echo begun; {' '.join(ours(box, 'cat'))}; echo code $?"],
@@ -401,3 +402,36 @@ def test_control_c_while_it_starts(box: str) -> None:
             time.sleep(delay)
             terminal.send("\x03")
             terminal.expect(r"code (130|1)\r")
+
+
+def _await_the_supervisor_of(front: int) -> None:
+    children = Path(f"/proc/{front}/task/{front}/children")
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
+        for pid in children.read_text().split():
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text() == "nsbuild-super\n":
+                    return
+    raise AssertionError(f"process {front} has no supervisor")
+
+
+def test_control_c_that_is_handled_late(box: str) -> None:
+    """The front process may get to a signal when the command, which was not there, runs already."""
+    with Terminal(ours(box, "sh", "-c", "echo ready; cat"), chroots.environment(), "/") as terminal:
+        front = terminal.process.pid
+        _await_the_supervisor_of(front)
+        os.kill(front, signal.SIGSTOP)
+        terminal.send("\x03")
+        time.sleep(1)
+        os.kill(front, signal.SIGCONT)
+        assert terminal.wait() == -signal.SIGINT
+        assert b"ready" not in terminal.seen
+
+
+def test_a_signal_to_nsbuild_before_the_command_is_there(box: str) -> None:
+    """It is the command's, which dies of it without having begun."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        with subprocess.Popen(ours(box, "cat"), stdin=subprocess.PIPE) as process:
+            _await_the_supervisor_of(process.pid)
+            process.send_signal(number)
+            assert process.wait(30) == -number
