@@ -6,6 +6,7 @@ would take longer than that on a real clock.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import socket
@@ -22,6 +23,7 @@ from tests.system.harness import EPOCH, PATH, Runner, burn_pids, load
 from tests.system.waiting import again, guests, told
 
 MIXTURE = Path(__file__).resolve().parent.parent / "guests" / "mixture.py"
+MIXTURES = int(os.environ.get("NSBUILD_MIXTURES", "4"))
 
 TIMED_OUT = {
     "poll": 0,
@@ -390,7 +392,7 @@ def test_a_mixture_of_twenty_processes(root: Runner, sched: str) -> None:
     """
     program = MIXTURE.read_text()
     seen, traces = set(), set()
-    for round_ in range(4):
+    for round_ in range(MIXTURES):
         directory = root.directory()
         trace = directory / "trace"
         options = ["--sched", sched, "--trace", str(trace)]
