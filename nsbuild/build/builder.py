@@ -355,7 +355,7 @@ class Builder:
         for image in {image.id: image for image in self._on_the_way}.values():
             # Another build may be at the same step.
             with contextlib.suppress(NsbuildError):
-                self._store.remove(image)
+                self._store.remove(image, as_named=True)
 
 
 def _root(shop: Workshop, layers: tuple[str, ...], moment: int) -> Root:

@@ -72,8 +72,8 @@ def prune(arguments: list[str]) -> int:
             return 0
     store = Store.default()
     for image in store.images():
-        if (options.all or not image.names) and not store.users(image):
-            store.remove(image)
+        unwanted = (options.all or not image.names) and not store.users(image)
+        if unwanted and store.remove(image, as_named=True):
             sys.stdout.write(f"{image.id}\n")
     return 0
 

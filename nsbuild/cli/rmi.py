@@ -70,5 +70,7 @@ def remove(store: Store, name: str, force: bool, ignore: bool) -> list[str]:
         )
     if users := store.users(image):
         raise NsbuildError(in_use(image, users).message, code=IN_USE)
-    store.remove(image)
+    if not store.remove(image, as_named=not force):
+        # Somebody has given it another name meanwhile, which is not ours to take.
+        return remove(store, name, force, ignore)
     return [*(f"Untagged: {one}" for one in image.names), f"Deleted: {image.id}"]

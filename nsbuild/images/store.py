@@ -301,9 +301,20 @@ class Store:
         gone = frozenset(names)
         self._change(lambda entries: index.without_names(entries, image.digest, gone), image)
 
-    def remove(self, image: Image) -> None:
-        """Remove an image and what only it needs; raises NsbuildError while it is pinned."""
-        self._change(lambda entries: index.without(entries, image.digest), image, leaving=True)
+    def remove(self, image: Image, *, as_named: bool = False) -> bool:
+        """Remove an image and what only it needs; raises NsbuildError while it is pinned.
+
+        With `as_named` only if its names are those of `image` still; False if not.
+        """
+        removed = True
+
+        def change(entries: index.Entries) -> index.Entries:
+            nonlocal removed
+            removed = not as_named or index.names(entries, image.digest) == image.names
+            return index.without(entries, image.digest) if removed else entries
+
+        self._change(change, image, leaving=True)
+        return removed
 
     def forget(self, name: str) -> bool:
         """Remove an image that is too damaged to be read, by a full name or its manifest's digest.

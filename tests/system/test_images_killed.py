@@ -110,7 +110,11 @@ def test_killed_at_any_moment(box: ImageBox, shop: str, verb: str) -> None:
 
 
 def test_many_at_once(box: ImageBox, shop: str) -> None:
-    """Pulls of one image, loads, imports and removals side by side."""
+    """Pulls of one image, loads, imports and removals side by side.
+
+    What is removed shares its layer with the others and is another image all the same: to remove an
+    image by force takes all its names.
+    """
     name = f"{shop}/{box.ns.account.name}/big"
     box.ok("push", "-q", "--tls-verify=false", "big", name)
     big = box.inspect("big")["Id"]
@@ -118,7 +122,12 @@ def test_many_at_once(box: ImageBox, shop: str) -> None:
     started = [
         *(box.start("pull", "-q", "--tls-verify=false", name) for _ in range(4)),
         *(box.start("load", "-q", "-i", "big") for _ in range(2)),
-        *(box.start("import", "-q", "big.tar", f"made{number}") for number in range(2)),
+        *(
+            box.start(
+                "import", "-q", "--change", f"LABEL made={number}", "big.tar", f"made{number}"
+            )
+            for number in range(2)
+        ),
         *(box.start("rmi", "-f", "made0") for _ in range(2)),
     ]
     codes = [process.wait(120) for process in started]

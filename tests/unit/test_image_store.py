@@ -155,6 +155,16 @@ def test_what_is_removed_leaves_nothing(store: Store, tmp_path: Path) -> None:
         store.remove(image)
 
 
+def test_a_name_that_came_meanwhile_keeps_an_image(store: Store, tmp_path: Path) -> None:
+    """Who has found it with one name may remove it as such, and not what another has tagged."""
+    image = made(store, tmp_path / "a", "localhost/x:1", f="1")
+    store.tag(image, ("localhost/y:1",))
+    assert not store.remove(image, as_named=True)
+    assert store.image("y:1").names == ("localhost/x:1", "localhost/y:1")
+    assert store.remove(store.image("y:1"), as_named=True)
+    assert store.images() == []
+
+
 def test_a_pin_of_a_workshop_ends_with_it(store: Store, tmp_path: Path) -> None:
     """A build that is killed takes nothing back."""
     image = made(store, tmp_path / "t", "localhost/x:1", f="1")
