@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -176,6 +177,23 @@ def test_a_pin_of_a_workshop_ends_with_it(store: Store, tmp_path: Path) -> None:
             store.remove(image)
     assert store.users(image) == []
     store.remove(image)
+
+
+def test_a_workshop_that_ends_while_it_is_looked_at(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock is free then, and the directory is gone, which is no error."""
+    shop = Workshop(store.place)
+    real = fcntl.flock
+
+    def flock(fd: int, operation: int) -> None:
+        if operation & fcntl.LOCK_NB:
+            shop.close()
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    store.place.sweep()
+    assert os.listdir(store.place.at("tmp")) == []
 
 
 def test_pins_hold(store: Store, tmp_path: Path) -> None:
