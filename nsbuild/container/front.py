@@ -220,7 +220,7 @@ class Front:
         first: set[int] = set()
         while (info := signal.sigtimedwait(FORWARDED, 0)) is not None:
             first.add(info.si_signo)
-        self._prepared.handover.note_first(frozenset(first))
+        self._prepared.handover.note_first(first)
 
     def _has_reached_command(self, code: int) -> bool:
         """Whether a signal with the si_code `code` went to the command as well.

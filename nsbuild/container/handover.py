@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterable
 
 from nsbuild.kernel.sharedmem import SharedWords
 
@@ -123,14 +124,16 @@ class Handover:
         What has come since the fork the child has as well. That is no harm: until it is executed
         the command has no handlers, and one signal or two end it in the same way.
         """
-        for number in signal.sigpending() & FORWARDED:
-            self._words[_SIGNALS + number] = 1
+        self._note(signal.sigpending() & FORWARDED)
 
-    def note_first(self, numbers: frozenset[int]) -> None:
-        """In the front process, once: `numbers` were pending when it had forked."""
-        for number in numbers & FORWARDED:
-            self._words[_SIGNALS + number] = 1
+    def note_first(self, numbers: Iterable[int]) -> None:
+        """In the front process, once: `numbers`, of FORWARDED, were pending when it had forked."""
+        self._note(numbers)
         self._words[_FRONT] = 1
+
+    def _note(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self._words[_SIGNALS + number] = 1
 
     def await_front(self) -> None:
         """Wait until the front process has noted what it had, so that the command may go on."""

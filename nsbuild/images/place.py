@@ -112,9 +112,9 @@ class Place:
         with self.locked(exclusive=True):
             dead = [name for name in os.listdir(self.at("tmp")) if self._is_dead(name)]
             for name in dead:
-                # Its owner may have removed it when we had opened it, which gave us its lock.
-                with contextlib.suppress(FileNotFoundError):
-                    if not name.startswith("dead-"):
+                if not name.startswith("dead-"):
+                    # Its owner may have removed it when we had opened it, which gave us its lock.
+                    with contextlib.suppress(FileNotFoundError):
                         self.discard(self.at("tmp", name))
         # Not under the lock, as it may be long; who else does the same is welcome.
         for name in os.listdir(self.at("tmp")):

@@ -429,7 +429,7 @@ def test_control_c_that_is_handled_late(box: str) -> None:
 
 
 def test_a_signal_to_nsbuild_before_the_command_is_there(box: str) -> None:
-    """It is the command's, which dies of it without having begun."""
+    """It is the command's, which dies of it, whoever of us it came to first."""
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         with subprocess.Popen(ours(box, "cat"), stdin=subprocess.PIPE) as process:
             _await_the_supervisor_of(process.pid)
