@@ -16,7 +16,10 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = tuple(
     f"libfaketime_ext/{name}.c"
-    for name in ("entropy", "files", "guest", "hotcalls", "memo", "numbers", "others", "renew")
+    for name in (
+        *("entropy", "files", "guest", "hotcalls", "looks", "memo", "numbers", "renew", "times"),
+        "turns",
+    )
 )
 
 

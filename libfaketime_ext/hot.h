@@ -4,7 +4,8 @@
 
 #include "entropy.h"
 #include "files.h"
-#include "others.h"
+#include "times.h"
+#include "turns.h"
 
 #include <linux/seccomp.h>
 #include <stdbool.h>
@@ -19,7 +20,7 @@ enum {
 	MOST_RANDOM = 256,	/* what getrandom(2) always gives at once */
 };
 
-typedef struct {
+typedef struct Hot {
 	PyObject_HEAD
 	int listener, epoll;
 	PyObject *files;	/* a Files */
@@ -32,11 +33,13 @@ typedef struct {
 	PyObject **processes;	/* by thread: its Process, for one that is known */
 	char names[MAX_NAMES][16];
 	int name_count;
-	unsigned turn;		/* whose calls need not wait for another; 0 for everybody's */
-	Others others;		/* unless one of these has run */
+	Times times;
+	Turns turns;
 	char paused;		/* a birth is in flight: only Python knows who has to wait for it */
 	char pending;		/* files are about to be made: only Python can look at any */
 	char quick_exit;	/* nothing has to be done before a process ends */
+	unsigned long long declined;	/* the last call that nothing more would make ours */
+	unsigned long long cleared;	/* the last that waits for nobody, though it is not ours */
 	unsigned long long received, answered;
 	char path[ROOM + SHORT_PATH];
 } Hot;
@@ -52,3 +55,6 @@ int read_path(Hot *hot, uint64_t address, int start);
 
 /* Whether all of it could be written. */
 bool write_guest(Hot *hot, uint64_t address, const void *data, size_t size);
+
+/* Whether the call that was received is a look at a file, and was answered (looks.c). */
+bool answer_look(Hot *hot);

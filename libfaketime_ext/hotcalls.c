@@ -2,9 +2,9 @@
  * hotcalls: the calls that a build makes most, answered without running any Python.
  *
  * Seven of eight notified calls are a stat, an open for reading of a file that is shown as it is, or a
- * short getrandom; some read a link. None of them moves a clock. Here they are answered between
- * epoll_wait and the next epoll_wait; whatever is not one of them, or is in the least unusual, is handed
- * to Python untouched, as if this file did not exist. It knows only what Python has told it:
+ * short getrandom; some read a link or a clock. Here they are answered between epoll_wait and the next
+ * epoll_wait; whatever is not one of them, or is in the least unusual, is handed to Python untouched, as
+ * if this file did not exist. It knows only what Python has told it:
  *
  *   know(tid, process, wall, memory)
  *                     thread `tid`, the only one or the leader of `process`, is in the container's
@@ -12,7 +12,7 @@
  *                     its /proc/TID/mem, open until the next know or forget, or -1;
  *   forget(tid)       that does not hold any more;
  *   retry(id)         look at the call `id` again, with what was told since;
- *   turn, watch(...)  calls are answered for that one thread, while none of these others has run;
+ *   Turns             whose objects say which thread is before the caller (turns.c);
  *   Memo(...)         this file, as long as the kernel says the same of it, is shown as these bytes;
  *   Files(...)        with which of Python's objects to look at another.
  *
@@ -33,113 +33,8 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-/* Show the file at `path`, of which the kernel has just said this. */
-static bool show(Hot *hot, const char *path, int flags, struct statx *file, uint64_t buffer)
-{
-	Memo *memo = memo_of(file);
-
-	if (!memo)
-		memo = files_memo(hot->files, hot->processes[hot->call->pid], path, flags, file);
-	return memo && memo->ahead <= hot->walls[hot->call->pid] &&
-	       write_guest(hot, buffer, memo->shown, STAT_SIZE) && respond(hot, 0, 0);
-}
-
-/* Whether no file is about to be made: before that is known, only Python can look at any. */
-static bool settled(Hot *hot)
-{
-	if (hot->pending && files_settle(hot->files, hot->call->pid))
-		hot->pending = false;
-	return !hot->pending;
-}
-
-static bool answer_fstat(Hot *hot, int fd, uint64_t buffer)
-{
-	struct statx file;
-
-	if (fd < 0)
-		return false;
-	snprintf(hot->path, sizeof hot->path, "%u/fd/%d", hot->call->pid, fd);
-	return look(hot->path, 0, &file) == 0 && show(hot, hot->path, 0, &file, buffer);
-}
-
-/*
- * Whether the guest's `path`, which `look` has just not found, is not there for the guest either.
- * That may differ in the /proc of others, which we look into (see supervisor/places.py).
- */
-static bool absent(const char *path, int length, int dirfd)
-{
-	return errno == ENOENT && (*path == '/' || dirfd == AT_FDCWD) && path[length - 1] != '/' &&
-	       !strstr(path, "proc") && !strstr(path, "dev/") && !strstr(path, "self");
-}
-
-/* The path that was read to hot->path + ROOM, from the guest's `dirfd`, as we can use it. */
-static char *from_here(Hot *hot, int dirfd)
-{
-	char *path = hot->path + ROOM, prefix[ROOM];
-	int size;
-
-	if (*path == '/')
-		return path;
-	size = dirfd == AT_FDCWD ? sprintf(prefix, "%u/cwd/", hot->call->pid)
-				 : sprintf(prefix, "%u/fd/%d/", hot->call->pid, dirfd);
-	return memcpy(path - size, prefix, size);
-}
-
-static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, unsigned flags)
-{
-	bool keep = flags & AT_SYMLINK_NOFOLLOW;
-	struct statx file;
-	int length;
-	char *path;
-
-	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT) || !settled(hot))
-		return false;
-	length = read_path(hot, address, ROOM);
-	if (length == 0 && flags & AT_EMPTY_PATH)
-		return answer_fstat(hot, dirfd, buffer);
-	if (length <= 0)
-		return false;
-	path = from_here(hot, dirfd);
-	/* Most that is looked for is no link: then one look-up says all, whether links count or not. */
-	if (look(path, AT_SYMLINK_NOFOLLOW, &file) == 0) {
-		bool through = !keep && S_ISLNK(file.stx_mode);
-
-		if (through && look(path, 0, &file) < 0)
-			return false;
-		return show(hot, path, through ? 0 : AT_SYMLINK_NOFOLLOW, &file, buffer);
-	}
-	return absent(hot->path + ROOM, length, dirfd) && respond(hot, ENOENT, 0);
-}
-
-/* Only links in /proc may say what Python has to answer: all others are the kernel's. */
-static bool answer_readlink(Hot *hot, int dirfd, uint64_t address)
-{
-	struct statx file;
-	int length = read_path(hot, address, ROOM);
-
-	if (length <= 0)
-		return false;
-	if (look(from_here(hot, dirfd), AT_SYMLINK_NOFOLLOW, &file) == 0
-		    ? !files_on_disk(hot->files, &file)
-		    : !absent(hot->path + ROOM, length, dirfd))
-		return false;
-	return respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
-}
-
-/* Only of files that are not there: statfs of one that is has to be worked out. */
-static bool answer_statfs(Hot *hot, uint64_t address)
-{
-	struct statx file;
-	int length = read_path(hot, address, 0);
-
-	return length > 0 && *hot->path == '/' &&
-	       look(hot->path, AT_SYMLINK_NOFOLLOW, &file) < 0 &&
-	       absent(hot->path, length, AT_FDCWD) && respond(hot, ENOENT, 0);
-}
 
 static bool answer_open(Hot *hot, uint64_t address, uint64_t flags)
 {
@@ -171,33 +66,16 @@ static bool answer_random(Hot *hot, uint64_t buffer, uint64_t size, unsigned fla
 	return !send_answer(hot, size, 0, 0) || streams_advance(&hot->streams, process, size);
 }
 
-static bool answered(Hot *hot)
+static bool answer(Hot *hot)
 {
 	const struct seccomp_data *data = &hot->call->data;
 	const __u64 *args = data->args;
 
-	if (hot->paused || data->arch != AUDIT_ARCH_X86_64 || hot->call->pid >= TID_LIMIT ||
-	    !hot->walls[hot->call->pid])
-		return false;
 	switch (data->nr) {
-	case SYS_newfstatat:
-		return answer_stat(hot, (int)args[0], args[1], args[2], (unsigned)args[3]);
-	case SYS_stat:
-		return answer_stat(hot, AT_FDCWD, args[0], args[1], 0);
-	case SYS_lstat:
-		return answer_stat(hot, AT_FDCWD, args[0], args[1], AT_SYMLINK_NOFOLLOW);
-	case SYS_fstat:
-		return settled(hot) && answer_fstat(hot, (int)args[0], args[1]);
 	case SYS_openat:
 		return answer_open(hot, args[1], args[2]);
 	case SYS_open:
 		return answer_open(hot, args[0], args[1]);
-	case SYS_readlink:
-		return answer_readlink(hot, AT_FDCWD, args[0]);
-	case SYS_readlinkat:
-		return answer_readlink(hot, (int)args[0], args[1]);
-	case SYS_statfs:
-		return answer_statfs(hot, args[0]);
 	case SYS_getrandom:
 		return answer_random(hot, args[0], args[1], (unsigned)args[2]);
 	/* To have a look, with a timeout of 0, and to wait without one. */
@@ -214,19 +92,46 @@ static bool answered(Hot *hot)
 	case SYS_exit_group:
 		return hot->quick_exit && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 	}
+	return answer_look(hot) || answer_time(hot);
+}
+
+/* Whether enough is known to answer the call that was received. */
+static bool is_known(const Hot *hot)
+{
+	const struct seccomp_notif *call = hot->call;
+
+	return !hot->paused && call->data.arch == AUDIT_ARCH_X86_64 && call->pid < TID_LIMIT &&
+	       hot->walls[call->pid];
+}
+
+static bool answered(Hot *hot)
+{
+	if (!is_known(hot))
+		return false;
+	if (answer(hot))
+		return true;
+	hot->declined = hot->pending ? 0 : hot->call->id;
 	return false;
 }
 
-static bool is_its_turn(const Hot *hot)
+static bool answered_in_turn(Hot *hot)
 {
-	return hot->turn == 0 || (hot->turn == hot->call->pid && !others_ran(&hot->others));
-}
+	const Turns *turns = &hot->turns;
+	PyObject *turn;
+	bool alone;
 
-static PyObject *hot_watch(Hot *hot, PyObject *others)
-{
-	if (!others_set(&hot->others, others))
-		return NULL;
-	Py_RETURN_NONE;
+	if (!turns->known)
+		return answered(hot);
+	if (!is_known(hot) || !(turn = turns_may_call(turns, hot->call->pid)))
+		return false;
+	alone = turns_alone(turns, turn);
+	if (!alone && !turns_note(turns, turn))
+		return false;
+	if (answered(hot))
+		return alone || turns_let_go(turns, turn);
+	if (!alone || turns_note(turns, turn))
+		hot->cleared = hot->call->id;
+	return false;
 }
 
 /* Receive one call: a new reference to its values, None if there is nothing for Python to do. */
@@ -242,7 +147,7 @@ static PyObject *hot_receive(Hot *hot, PyObject *Py_UNUSED(unused))
 		return PyErr_SetFromErrno(PyExc_OSError);
 	}
 	hot->received++;
-	if (is_its_turn(hot) && answered(hot))
+	if (answered_in_turn(hot))
 		Py_RETURN_NONE;
 	if (PyErr_Occurred())
 		return NULL;
@@ -360,13 +265,6 @@ static PyObject *hot_send(Hot *hot, PyObject *args)
 	Py_RETURN_TRUE;
 }
 
-static PyObject *hot_knows(Hot *hot, PyObject *arg)
-{
-	unsigned long tid = PyLong_AsUnsignedLong(arg);
-
-	return PyErr_Occurred() ? NULL : PyBool_FromLong(tid < TID_LIMIT && hot->walls[tid]);
-}
-
 static PyObject *hot_forget(Hot *hot, PyObject *arg)
 {
 	unsigned long tid = PyLong_AsUnsignedLong(arg);
@@ -382,14 +280,15 @@ static PyObject *hot_forget(Hot *hot, PyObject *arg)
 
 static PyObject *hot_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
-	PyObject *names, *files, *process, *stream;
+	PyObject *names, *files, *process, *stream, *turns;
 	Hot *hot = (Hot *)type->tp_alloc(type, 0);
 
-	if (!hot || !PyArg_ParseTuple(args, "iinnO!pO!O!O!", &hot->listener, &hot->epoll,
+	if (!hot || !PyArg_ParseTuple(args, "iinnO!pO!O!O!O", &hot->listener, &hot->epoll,
 				      &hot->call_size, &hot->answer_size, &PyTuple_Type, &names,
 				      &hot->quick_exit, &FilesType, &files, &PyType_Type, &process,
-				      &PyType_Type, &stream) ||
-	    !streams_init(&hot->streams, process, stream))
+				      &PyType_Type, &stream, &turns) ||
+	    !streams_init(&hot->streams, process, stream) || !times_init(&hot->times, process) ||
+	    !turns_init(&hot->turns, turns))
 		goto fail;
 	hot->files = Py_NewRef(files);
 	if (PyTuple_GET_SIZE(names) > MAX_NAMES) {
@@ -424,11 +323,12 @@ fail:
 static void hot_dealloc(Hot *hot)
 {
 	Py_XDECREF(hot->files);
+	times_clear(&hot->times);
+	turns_clear(&hot->turns);
 	free(hot->call);
 	free(hot->answer);
 	free(hot->walls);
 	free(hot->memories);
-	free(hot->others.all);
 	/* Who is still known lives as long as we do, which is as long as the supervisor. */
 	free(hot->processes);
 	Py_TYPE(hot)->tp_free((PyObject *)hot);
@@ -438,10 +338,8 @@ static PyMethodDef hot_methods[] = {
 	{ "receive", (PyCFunction)hot_receive, METH_NOARGS, "receive() -> values of a call, or None" },
 	{ "wait", (PyCFunction)hot_wait, METH_O, "wait(milliseconds) -> (events, values or None)" },
 	{ "know", (PyCFunction)hot_know, METH_VARARGS, "know(tid, process, wall, memory)" },
-	{ "knows", (PyCFunction)hot_knows, METH_O, "knows(tid) -> whether it is known" },
 	{ "send", (PyCFunction)hot_send, METH_VARARGS, "send(id, value, error, flags) -> whether it was taken" },
 	{ "retry", (PyCFunction)hot_retry, METH_O, "retry(id) -> whether the call was answered" },
-	{ "watch", (PyCFunction)hot_watch, METH_O, "watch(((schedstat, runs), ...))" },
 	{ "forget", (PyCFunction)hot_forget, METH_O, "forget(tid)" },
 	{ NULL, NULL, 0, NULL },
 };
@@ -449,7 +347,8 @@ static PyMethodDef hot_methods[] = {
 static PyMemberDef hot_members[] = {
 	{ "paused", T_BOOL, offsetof(Hot, paused), 0, "whether every call is handed on" },
 	{ "pending", T_BOOL, offsetof(Hot, pending), 0, "whether files are about to be made" },
-	{ "turn", T_UINT, offsetof(Hot, turn), 0, "whose calls need not wait for another's, 0 for everybody's" },
+	{ "declined", T_ULONGLONG, offsetof(Hot, declined), READONLY, "the last call that is not ours" },
+	{ "cleared", T_ULONGLONG, offsetof(Hot, cleared), READONLY, "the last call that waits for nobody" },
 	{ "received", T_ULONGLONG, offsetof(Hot, received), READONLY, "calls received" },
 	{ "answered", T_ULONGLONG, offsetof(Hot, answered), READONLY, "calls answered here" },
 	{ NULL, 0, 0, 0, NULL },
@@ -458,7 +357,7 @@ static PyMemberDef hot_members[] = {
 static PyTypeObject HotType = {
 	PyVarObject_HEAD_INIT(NULL, 0)
 	.tp_name = "nsbuild._hotcalls.Hot",
-	.tp_doc = "Hot(listener, epoll, notif size, resp size, names, quick_exit, files, Process, Stream)",
+	.tp_doc = "Hot(listener, epoll, notif size, resp size, names, quick_exit, files, Process, Stream, Turns or None)",
 	.tp_basicsize = sizeof(Hot),
 	.tp_flags = Py_TPFLAGS_DEFAULT,
 	.tp_new = hot_new,

@@ -33,18 +33,26 @@ _LOOKS = frozenset(NR[name] for name in ("newfstatat", "stat", "lstat", "fstat")
 """Before these, files that were about to be made are looked for."""
 _ANSWERED = _LOOKS | {
     NR[name]
-    for name in ("openat", "open", "statfs", "exit_group", "getrandom", "readlink", "readlinkat")
+    for name in (
+        *("openat", "open", "statfs", "exit_group", "getrandom", "readlink", "readlinkat"),
+        *("clock_gettime", "gettimeofday", "time", "getrusage"),
+    )
 }
 """The calls that the extension answers."""
 
 
 def make_hot(
-    listener: int, epoll: int, names: frozenset[bytes], quick_exit: bool, times: FileTimes
+    listener: int,
+    epoll: int,
+    names: frozenset[bytes],
+    quick_exit: bool,
+    times: FileTimes,
+    turns: Turns | None,
 ) -> Hot:
     """The extension at work on a listener and the epoll that watches it.
 
     `names` are the last names of paths that only Python opens; with `quick_exit` nothing has to be
-    done before a process ends.
+    done before a process ends. Who may not call yet, by `turns`, is handed on.
     """
     devices = times.devices
     files = extension.Files(
@@ -68,6 +76,7 @@ def make_hot(
         files,
         Process,
         Stream,
+        turns,
     )
 
 
@@ -112,16 +121,15 @@ class Keeper:
     def retry(self, call: Call, process: Process) -> bool:
         """Whether the extension has answered `call` after all.
 
-        It has handed it on because it did not know the caller, perhaps by its first call, or that
-        it is the caller's turn; files that were about to be made are still to be looked for.
+        It has handed it on because it did not know the caller, perhaps by its first call, or
+        because it was not the caller's turn; files that were about to be made are still to be
+        looked for.
         """
-        if call.nr not in _ANSWERED:
-            return False
         tid, times, hot = call.tid, self._times, self.hot
+        if call.nr not in _ANSWERED or call.id == hot.declined:
+            return False
         hot.paused = self._births.keeping
         pending = times.pending and call.nr in _LOOKS
-        if not pending and hot.knows(tid) and hot.turn in (0, tid):
-            return False
         if pending:
             hot.pending = times.settle(tid)
         self._tell(tid, process)
@@ -153,13 +161,6 @@ class Keeper:
 
     def _know(self, process: Process) -> None:
         self.hot.know(process.pid, process, process.clock.wall, process.memory.descriptor)
-
-    def watch(self, turns: Turns) -> None:
-        """The extension may answer whose call need not wait for others."""
-        self.hot.turn = turns.alone
-        if turns.changed:
-            turns.changed = False
-            self.hot.watch(turns.asleep)
 
     def births_went_on(self) -> None:
         """Whoever forks tells by its next call that it has: that call must be seen.

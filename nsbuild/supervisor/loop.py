@@ -178,7 +178,7 @@ class Supervisor:
         if self.trace.enabled or not extension.available():
             return None
         fds = self.listener.fd, self.epoll.fileno()
-        hot = hotcalls.make_hot(*fds, ONLY_BY_US, self.eager is None, self.times)
+        hot = hotcalls.make_hot(*fds, ONLY_BY_US, self.eager is None, self.times, self.turns)
         self.listener.hot = hot
         spin = self.parts.spin
         return Keeper(hot, self.births, self.times, () if spin is None else spin.back)
@@ -329,8 +329,6 @@ class Supervisor:
             if turns is not None:
                 for call, process in turns.released():
                     self._answer_in_turn(call, process)
-                if self.keeper is not None:
-                    self.keeper.watch(turns)
             if entrants.waiting:
                 entrants.go_on()
 
@@ -363,6 +361,10 @@ class Supervisor:
 
     def _answer_received(self, call: Call) -> None:
         """Answer a call, and those that have come while we slept: it may not be their first."""
+        hot = self.listener.hot
+        if hot is not None and call.id == hot.cleared:
+            self._answer(call, cleared=True)
+            return
         if self.turns is None or call.tid == self.turns.alone:
             self._answer(call)
             return
@@ -371,10 +373,13 @@ class Supervisor:
         for one in calls:
             self._answer(one)
 
-    def _answer(self, call: Call) -> None:
+    def _answer(self, call: Call, cleared: bool = False) -> None:
         process = self.table.of(call)
-        if self.turns is not None and self.turns.keeps(call, process):
-            return
+        if self.turns is not None:
+            if cleared:
+                self.turns.calls(call.tid)
+            elif self.turns.keeps(call, process):
+                return
         if process is not None:
             self._answer_in_turn(call, process)
 

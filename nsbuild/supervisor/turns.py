@@ -20,8 +20,9 @@ may serve others while they sleep like that, and a thread that looks again and a
 (sched_yield(2)) for what another does cannot be told from one that was held up.
 
 Performance contract: a call costs one read of /proc, 0.7 us, for each thread that was let go before
-its caller or waits for something else than for us or for the end of a child. While only one thread
-calls, the extension for hot calls does that. Each thread costs two opened files, 10 us.
+its caller or waits for something else than for us or for the end of a child. For hot calls the
+extension does that, and if nobody has run, Python learns nothing of the call. Each thread costs an
+opened file, 5 us, and another one if it is seen to have run.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ ENDED = b"X"
 class Watch:
     """What can be seen of a thread from outside; `fd` is its open schedstat."""
 
+    __slots__ = ("_stat", "fd", "tid")
+
     def __init__(self, tid: int) -> None:
         self.tid = tid
         self.fd = self._stat = -1
@@ -68,9 +71,7 @@ class Watch:
         """Begin, while it waits in a call or has just been born; False if it cannot be seen."""
         try:
             self.fd = os.open(f"{self.tid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-            self._stat = os.open(f"{self.tid}/task/{self.tid}/stat", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            self.close()
             return False
         return True
 
@@ -91,8 +92,15 @@ class Watch:
     def state(self) -> tuple[bytes, float]:
         """Its state as in proc_pid_stat(5), and the CPU time that it has used, in seconds."""
         try:
+            if self._stat < 0:
+                path = f"{self.tid}/task/{self.tid}/stat"
+                self._stat = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                if self.runs() < 0:
+                    # The number may have been another's already.
+                    return ENDED, 0.0
             fields = os.pread(self._stat, 512, 0).rpartition(b")")[2].split()
-        except ProcessLookupError:
+        except OSError:
+            # It has ended, or we have no descriptor left: then it is not looked at any more.
             return ENDED, 0.0
         return fields[0], (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
 
@@ -143,8 +151,12 @@ class Kept:
 class Turns:
     """`back` are threads for which nobody waits: they have stepped back (see spin).
 
-    `ready` tells whether there are calls to be received.
+    `ready` tells whether there are calls to be received. What has no underscore the extension looks
+    at and changes as well, for hot calls (libfaketime_ext/turns.c).
     """
+
+    turn_type = Turn
+    watch_type = Watch
 
     def __init__(
         self,
@@ -157,16 +169,15 @@ class Turns:
         self.gave_up: Callable[[int], None] = lambda _tid: None
         """Called with a thread for which nobody waits any longer, though it could still call."""
         self._watch = watch
-        self._known: dict[int, Turn] = {}
-        self._let_go: dict[int, Turn] = {}
+        self.known: dict[int, Turn] = {}
+        """All that are watched."""
+        self.free: dict[int, Turn] = {}
         """Those that have been answered, in that order, and have not been seen asleep since."""
-        self._asleep: dict[int, Turn] = {}
+        self.asleep: dict[int, Turn] = {}
         """Those that wait for somebody."""
         self._left: dict[int, Turn] = {}
         """Those that wait for a child's end, which is known; and for whom nobody waits longer."""
-        self._kept: list[Kept] = []
-        self.changed = True
-        """Whether others are `asleep` than before, for whoever has set it to False."""
+        self.kept: list[Kept] = []
         self.pending: set[int] = set()
         """The threads whose calls have been received and are about to be handed to `keeps`."""
         self._most = os.sysconf("SC_OPEN_MAX") // _SHARE
@@ -174,7 +185,7 @@ class Turns:
     @property
     def owes(self) -> bool:
         """Whether calls wait for their turn."""
-        return bool(self._kept)
+        return bool(self.kept)
 
     @property
     def alone(self) -> int:
@@ -182,19 +193,14 @@ class Turns:
 
         NOBODY if there is none.
         """
-        return NOBODY if self._kept or len(self._let_go) != 1 else next(iter(self._let_go))
-
-    @property
-    def asleep(self) -> tuple[tuple[int, int], ...]:
-        """Those who wait for somebody: their open schedstat, and how often each has run."""
-        return tuple((turn.watch.fd, turn.runs) for turn in self._asleep.values())
+        return NOBODY if self.kept or len(self.free) != 1 else next(iter(self.free))
 
     def keeps(self, call: Call, process: Process | None) -> bool:
         """Whether `call` waits for its turn, to be `released`; without a process it is gone."""
         tid = call.tid
         turn = self._turn(tid)
-        before = [*takewhile(lambda one: one is not turn, self._let_go.values())]
-        before += [one for one in self._asleep.values() if one is not turn]
+        before = [*takewhile(lambda one: one is not turn, self.free.values())]
+        before += [one for one in self.asleep.values() if one is not turn]
         if turn is not None:
             self._put(turn, None)
             # Not when it is answered: we may be held up then, and it would have run.
@@ -206,29 +212,36 @@ class Turns:
         self.pending.discard(tid)
         awaited = [one for one in before if self._is_awaited(one)]
         # Who was waited for goes before those who wait, all others behind them.
-        index = len(self._kept)
-        for number, kept in enumerate(self._kept):
+        index = len(self.kept)
+        for number, kept in enumerate(self.kept):
             if turn in kept.awaited:
                 kept.awaited.remove(turn)
                 index = min(index, number)
         if process is None or (not awaited and not index):
             return False
-        self._kept.insert(index, Kept(call, process, awaited))
+        self.kept.insert(index, Kept(call, process, awaited))
         return True
+
+    def calls(self, tid: int) -> None:
+        """`tid` makes a call, of which the extension has seen that it waits for nobody.
+
+        How often it has run is noted already.
+        """
+        self._put(self.known[tid], None)
 
     def released(self) -> Iterator[tuple[Call, Process]]:
         """The calls whose turn it is; each is to be answered before the next."""
-        while self._kept:
+        while self.kept:
             if self._ready():
                 # Who has called sleeps as well, until we receive that.
                 return
-            first = self._kept[0]
+            first = self.kept[0]
             first.awaited = [
                 one for one in first.awaited if one.place is not None and self._is_awaited(one)
             ]
             if first.awaited:
                 return
-            del self._kept[0]
+            del self.kept[0]
             if first.call.valid():
                 yield first.call, first.process
 
@@ -236,7 +249,7 @@ class Turns:
         """Whether anybody is, or has called, though nobody runs."""
         if self._ready():
             return True
-        everybody = [*self._let_go.values(), *self._asleep.values()]
+        everybody = [*self.free.values(), *self.asleep.values()]
         return any(self._is_awaited(one) for one in everybody)
 
     def let_go(self, call: Call) -> None:
@@ -248,24 +261,24 @@ class Turns:
             # It sleeps as if for a disk, until its child has another program.
             self._put(turn, self._left)
         else:
-            self._put(turn, self._let_go)
+            self._put(turn, self.free)
 
     def born(self, tid: int) -> None:
         """A thread has been born, and has not called yet."""
         self.ended(tid)
         turn = self._turn(tid)
         if turn is not None:
-            self._put(turn, self._let_go)
+            self._put(turn, self.free)
 
     def woken(self, tid: int) -> None:
         """A child of the process that `tid` leads has ended."""
         turn = self._left.get(tid)
         if turn is not None:
-            self._put(turn, self._asleep)
+            self._put(turn, self.asleep)
 
     def ended(self, tid: int) -> None:
         """A thread has ended."""
-        turn = self._known.pop(tid, None)
+        turn = self.known.pop(tid, None)
         if turn is not None:
             self._put(turn, None)
             turn.watch.close()
@@ -274,31 +287,29 @@ class Turns:
         """Let it stand at the end of `place`."""
         if turn.place is not None:
             del turn.place[turn.watch.tid]
-        if turn.place is self._asleep or place is self._asleep:
-            self.changed = True
         turn.place = place
         if place is not None:
             place[turn.watch.tid] = turn
         turn.asleep = turn.busy = None
 
     def _turn(self, tid: int) -> Turn | None:
-        turn = self._known.get(tid)
-        if turn is None and len(self._known) < self._most:
+        turn = self.known.get(tid)
+        if turn is None and len(self.known) < self._most:
             watch = self._watch(tid)
             if watch.open():
-                turn = self._known[tid] = Turn(watch)
+                turn = self.known[tid] = Turn(watch)
         return turn
 
     def _is_awaited(self, turn: Turn) -> bool:
         """Whether a thread was held up, and is going to call or to wait for another by itself."""
         watch = turn.watch
-        if watch.tid in self.pending and turn.place is self._let_go:
+        if watch.tid in self.pending and turn.place is self.free:
             # It has called behind one that was let go later: both while we were held up ourselves.
             return True
         runs = watch.runs()
         if runs == turn.runs:
             return False
-        state, used = watch.state()
+        state, used = watch.state() if runs >= 0 else (ENDED, 0.0)
         if state == ENDED:
             self.ended(watch.tid)
             return False
@@ -309,7 +320,7 @@ class Turns:
             self.gave_up(watch.tid)
             return False
         turn.runs = runs
-        self._put(turn, self._left if watch.waits_for_child() else self._asleep)
+        self._put(turn, self._left if watch.waits_for_child() else self.asleep)
         return False
 
     def _has_patience(self, turn: Turn, state: bytes, used: float) -> bool:

@@ -162,3 +162,38 @@ def test_first_looks_and_draws_are_the_same_without_it(ns: Runner) -> None:
         runs.append(ns.exec("/usr/bin/python3", "-c", FIRST_LOOKS, cwd=cwd, env=env).ok())
     assert runs[0].lines == runs[1].lines == runs[2].lines
     assert len(runs[0].lines) > 150
+
+
+READINGS = """
+import os, resource, time
+def all_clocks():
+    print(*(time.clock_gettime_ns(which) for which in (*range(10), 11)))
+    print(time.time_ns(), time.monotonic_ns(), time.process_time_ns(), time.thread_time_ns())
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_THREAD, resource.RUSAGE_CHILDREN):
+        print(resource.getrusage(who)[:3])
+    print(os.times(), time.ctime())
+for _ in range(15):
+    all_clocks()
+if os.fork() == 0:
+    for _ in range(9):
+        time.time(), time.monotonic(), time.process_time()
+    os._exit(0)
+all_clocks()
+os.wait()
+all_clocks()
+open("made", "w").close()
+print(os.stat("made").st_mtime_ns, time.time_ns(), os.stat("made").st_mtime_ns)
+time.sleep(3)
+all_clocks()
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--clock=global",), ("--epoch=7", "--sched=other")])
+def test_readings_of_clocks_are_the_same_without_it(ns: Runner, options: tuple[str, ...]) -> None:
+    runs = []
+    for env in ({}, WITHOUT, {}):
+        cwd = ns.directory()
+        command = "/usr/bin/python3", "-c", READINGS
+        runs.append(ns.exec(*command, options=options, cwd=cwd, env=env).ok())
+    assert runs[0].lines == runs[1].lines == runs[2].lines
+    assert len(runs[0].lines) > 100

@@ -181,11 +181,9 @@ def test_who_was_asleep_and_woken_is_waited_for() -> None:
     turns, threads = made(2)
     let_go(turns, 1, 2)
     held_up(threads[1], b"S")
-    turns.changed = False
     let_go(turns, 2)
     assert turns.alone == 2
-    assert turns.changed
-    assert turns.asleep == ((-1, 1),)
+    assert {tid: turn.runs for tid, turn in turns.asleep.items()} == {1: 1}
     held_up(threads[1])
     assert turns.keeps(Made(2), PROCESS)
     assert turns.alone == NOBODY
@@ -199,7 +197,7 @@ def test_who_waits_for_a_child_is_let_alone_until_one_ends() -> None:
     let_go(turns, 2)
     assert not turns.asleep
     turns.woken(1)
-    assert turns.asleep == ((-1, 1),)
+    assert {tid: turn.runs for tid, turn in turns.asleep.items()} == {1: 1}
     held_up(threads[1])
     assert turns.keeps(Made(2), PROCESS)
 

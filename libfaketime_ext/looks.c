@@ -1,0 +1,140 @@
+/*
+ * Looks at files: stat in all its forms, a link that is read, and a file system that is not there.
+ */
+
+#include "hot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+/* Show the file at `path`, of which the kernel has just said this. */
+static bool show(Hot *hot, const char *path, int flags, struct statx *file, uint64_t buffer)
+{
+	Memo *memo = memo_of(file);
+
+	if (!memo)
+		memo = files_memo(hot->files, hot->processes[hot->call->pid], path, flags, file);
+	return memo && memo->ahead <= hot->walls[hot->call->pid] &&
+	       write_guest(hot, buffer, memo->shown, STAT_SIZE) && respond(hot, 0, 0);
+}
+
+/* Whether no file is about to be made: before that is known, only Python can look at any. */
+static bool settled(Hot *hot)
+{
+	if (hot->pending && files_settle(hot->files, hot->call->pid))
+		hot->pending = false;
+	return !hot->pending;
+}
+
+static bool answer_fstat(Hot *hot, int fd, uint64_t buffer)
+{
+	struct statx file;
+
+	if (fd < 0)
+		return false;
+	snprintf(hot->path, sizeof hot->path, "%u/fd/%d", hot->call->pid, fd);
+	return look(hot->path, 0, &file) == 0 && show(hot, hot->path, 0, &file, buffer);
+}
+
+/*
+ * Whether the guest's `path`, which `look` has just not found, is not there for the guest either.
+ * That may differ in the /proc of others, which we look into (see supervisor/places.py).
+ */
+static bool absent(const char *path, int length, int dirfd)
+{
+	return errno == ENOENT && (*path == '/' || dirfd == AT_FDCWD) && path[length - 1] != '/' &&
+	       !strstr(path, "proc") && !strstr(path, "dev/") && !strstr(path, "self");
+}
+
+/* The path that was read to hot->path + ROOM, from the guest's `dirfd`, as we can use it. */
+static char *from_here(Hot *hot, int dirfd)
+{
+	char *path = hot->path + ROOM, prefix[ROOM];
+	int size;
+
+	if (*path == '/')
+		return path;
+	size = dirfd == AT_FDCWD ? sprintf(prefix, "%u/cwd/", hot->call->pid)
+				 : sprintf(prefix, "%u/fd/%d/", hot->call->pid, dirfd);
+	return memcpy(path - size, prefix, size);
+}
+
+static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, unsigned flags)
+{
+	bool keep = flags & AT_SYMLINK_NOFOLLOW;
+	struct statx file;
+	int length;
+	char *path;
+
+	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT) || !settled(hot))
+		return false;
+	length = read_path(hot, address, ROOM);
+	if (length == 0 && flags & AT_EMPTY_PATH)
+		return answer_fstat(hot, dirfd, buffer);
+	if (length <= 0)
+		return false;
+	path = from_here(hot, dirfd);
+	/* Most that is looked for is no link: then one look-up says all, whether links count or not. */
+	if (look(path, AT_SYMLINK_NOFOLLOW, &file) == 0) {
+		bool through = !keep && S_ISLNK(file.stx_mode);
+
+		if (through && look(path, 0, &file) < 0)
+			return false;
+		return show(hot, path, through ? 0 : AT_SYMLINK_NOFOLLOW, &file, buffer);
+	}
+	return absent(hot->path + ROOM, length, dirfd) && respond(hot, ENOENT, 0);
+}
+
+/* Only links in /proc may say what Python has to answer: all others are the kernel's. */
+static bool answer_readlink(Hot *hot, int dirfd, uint64_t address)
+{
+	struct statx file;
+	int length = read_path(hot, address, ROOM);
+
+	if (length <= 0)
+		return false;
+	if (look(from_here(hot, dirfd), AT_SYMLINK_NOFOLLOW, &file) == 0
+		    ? !files_on_disk(hot->files, &file)
+		    : !absent(hot->path + ROOM, length, dirfd))
+		return false;
+	return respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+}
+
+/* Only of files that are not there: statfs of one that is has to be worked out. */
+static bool answer_statfs(Hot *hot, uint64_t address)
+{
+	struct statx file;
+	int length = read_path(hot, address, 0);
+
+	return length > 0 && *hot->path == '/' &&
+	       look(hot->path, AT_SYMLINK_NOFOLLOW, &file) < 0 &&
+	       absent(hot->path, length, AT_FDCWD) && respond(hot, ENOENT, 0);
+}
+
+bool answer_look(Hot *hot)
+{
+	const struct seccomp_data *data = &hot->call->data;
+	const __u64 *args = data->args;
+
+	switch (data->nr) {
+	case SYS_newfstatat:
+		return answer_stat(hot, (int)args[0], args[1], args[2], (unsigned)args[3]);
+	case SYS_stat:
+		return answer_stat(hot, AT_FDCWD, args[0], args[1], 0);
+	case SYS_lstat:
+		return answer_stat(hot, AT_FDCWD, args[0], args[1], AT_SYMLINK_NOFOLLOW);
+	case SYS_fstat:
+		return settled(hot) && answer_fstat(hot, (int)args[0], args[1]);
+	case SYS_readlink:
+		return answer_readlink(hot, AT_FDCWD, args[0]);
+	case SYS_readlinkat:
+		return answer_readlink(hot, (int)args[0], args[1]);
+	case SYS_statfs:
+		return answer_statfs(hot, args[0]);
+	}
+	return false;
+}
