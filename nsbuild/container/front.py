@@ -21,6 +21,7 @@ from nsbuild.container.command import Inheritance
 from nsbuild.container.cpu import CpuClaim
 from nsbuild.container.handover import FORWARDED, Handover
 from nsbuild.container.launch import Prepared, supervise
+from nsbuild.container.loader import sites_in
 from nsbuild.container.nesting import refuse_nesting
 from nsbuild.container.rootfs import created_mountpoints, plan_root
 from nsbuild.container.spec import ContainerSpec
@@ -36,6 +37,7 @@ from nsbuild.kernel.idmaps import plan_id_maps
 from nsbuild.kernel.seccomp import Program
 from nsbuild.kernel.signalfd import pending, signalfd
 from nsbuild.seccomp import compiled
+from nsbuild.seccomp.loader import let_go
 from nsbuild.supervisor.initpriority import InitPriority
 from nsbuild.supervisor.trace import Trace
 
@@ -56,7 +58,7 @@ def run_container(spec: ContainerSpec, session: Session | None = None) -> int:
     claim = CpuClaim(spec.scheduling.cpu)
     maps = plan_id_maps() if spec.own_users else None
     plan = plan_in_place(spec.root) if spec.root.in_place else plan_root(spec.root)
-    program = Program(compiled(spec.profile))
+    program = Program(let_go(compiled(spec.profile), sites_in(spec)))
     if spec.debug:
         steps = [*([maps.describe()] if maps else []), *(step.describe() for step in plan)]
         for line in (f"run on CPU {claim.cpu}", *steps, f"run {' '.join(spec.command.argv)}"):

@@ -25,6 +25,8 @@ SOCK_FILTER = struct.Struct("<HBBI")
 
 SECCOMP_DATA_NR = 0
 SECCOMP_DATA_ARCH = 4
+SECCOMP_DATA_IP = 8
+"""Where the caller goes on; 8 bytes, the low half first."""
 SECCOMP_DATA_ARGS = 16
 """Offset of args[0]; each argument has 8 bytes, the low half first."""
 

@@ -54,9 +54,11 @@ class Outcome(NamedTuple):
     steps: int
 
 
-def run(program: bytes, nr: int, args: tuple[int, ...] = (), arch: int = X86_64) -> Outcome:
+def run(
+    program: bytes, nr: int, args: tuple[int, ...] = (), arch: int = X86_64, ip: int = 0
+) -> Outcome:
     """Run `program` as the kernel would; only the opcodes that seccomp programs need."""
-    data = struct.pack("<IIQ6Q", nr & 0xFFFFFFFF, arch, 0, *args, *[0] * (6 - len(args)))
+    data = struct.pack("<IIQ6Q", nr & 0xFFFFFFFF, arch, ip, *args, *[0] * (6 - len(args)))
     code = list(struct.iter_unpack("<HBBI", program))
     accumulator, at = 0, 0
     loads: set[int] = set()
