@@ -9,12 +9,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyseccomp
 import pytest
@@ -26,64 +25,14 @@ from nsbuild.errors import NsbuildError
 from nsbuild.kernel.libseccomp import NEWER_SYSCALLS_X86_64
 from nsbuild.seccomp.compile import compile_profile
 from nsbuild.seccomp.profile import OPERATORS, parse
+from tests.unit.filters import ALLOW, LOG, NOTIFY, failing, number, run
 
-X86_64 = 0xC000003E
 I386 = 0x40000003
 AARCH64 = 0xC00000B7
-
-ALLOW = 0x7FFF0000
-NOTIFY = 0x7FC00000
-LOG = 0x7FFC0000
-
-
-def failing(number: int) -> int:
-    """The value with which a filter makes a call fail with an errno."""
-    return 0x00050000 | number
-
 
 ENOSYS = failing(errno.ENOSYS)
 EPERM = failing(errno.EPERM)
 SUCCEED = failing(0)
-
-
-class Outcome(NamedTuple):
-    """What a program returned, what it loaded (offsets), and how many instructions it took."""
-
-    action: int
-    loads: frozenset[int]
-    steps: int
-
-
-def run(
-    program: bytes, nr: int, args: tuple[int, ...] = (), arch: int = X86_64, ip: int = 0
-) -> Outcome:
-    """Run `program` as the kernel would; only the opcodes that seccomp programs need."""
-    data = struct.pack("<IIQ6Q", nr & 0xFFFFFFFF, arch, ip, *args, *[0] * (6 - len(args)))
-    code = list(struct.iter_unpack("<HBBI", program))
-    accumulator, at = 0, 0
-    loads: set[int] = set()
-    for steps in range(1, len(code) + 1):
-        opcode, jt, jf, k = code[at]
-        at += 1
-        if opcode == 0x06:
-            return Outcome(k, frozenset(loads), steps)
-        if opcode == 0x20:
-            accumulator = struct.unpack_from("<I", data, k)[0]
-            loads.add(k)
-        elif opcode == 0x54:
-            accumulator &= k
-        elif opcode == 0x05:
-            at += k
-        else:
-            # KeyError: an opcode that has no business in such a program.
-            test = {0x15: accumulator == k, 0x25: accumulator > k, 0x35: accumulator >= k}[opcode]
-            at += jt if test else jf
-    raise AssertionError("the program does not end")
-
-
-def number(name: str) -> int:
-    known: int = pyseccomp.resolve_syscall(pyseccomp.Arch.X86_64, name)
-    return known if known >= 0 else NEWER_SYSCALLS_X86_64[name]
 
 
 def compiled(profile: object) -> bytes:

@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from nsbuild import seccomp
-from tests.unit.test_seccomp import ALLOW, NOTIFY, failing, number, run
+from tests.unit.filters import ALLOW, NOTIFY, failing, number, run
 
 ENOTTY, EOPNOTSUPP = failing(errno.ENOTTY), failing(errno.EOPNOTSUPP)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nsbuild import seccomp
 from nsbuild.kernel.bpf import SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF
 from nsbuild.seccomp.loader import NOWHERE, Sites, let_go, sites
-from tests.unit.test_seccomp import NOTIFY, X86_64, number, run
+from tests.unit.filters import NOTIFY, X86_64, number, run
 
 AT_EMPTY_PATH = 0x1000
 TOP = 0x7FFF_F7FF_F000
