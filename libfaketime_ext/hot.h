@@ -23,7 +23,10 @@ enum {
 typedef struct Hot {
 	PyObject_HEAD
 	int listener, epoll;
+	int proc, root;		/* the directory that we work in, and our own root */
 	PyObject *files;	/* a Files */
+	PyObject *plain;	/* the place of who looks from our root */
+	Py_ssize_t place;	/* where a Process has its place */
 	Streams streams;
 	struct seccomp_notif *call;
 	struct seccomp_notif_resp *answer;

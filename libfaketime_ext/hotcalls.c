@@ -7,8 +7,8 @@
  * if this file did not exist. It knows only what Python has told it:
  *
  *   know(tid, process, wall, memory)
- *                     thread `tid`, the only one or the leader of `process`, is in the container's
- *                     own root with all rights, and its wall clock is `wall` or later; `memory` is
+ *                     thread `tid`, the only one or the leader of `process`, has all rights, if
+ *                     perhaps another root directory, and its wall clock is `wall` or later; `memory` is
  *                     its /proc/TID/mem, open until the next know or forget, or -1;
  *   forget(tid)       that does not hold any more;
  *   retry(id)         look at the call `id` again, with what was told since;
@@ -22,6 +22,7 @@
 #include "hot.h"
 #include "numbers.h"
 #include "renew.h"
+#include "slots.h"
 
 #include <structmember.h>
 
@@ -280,16 +281,28 @@ static PyObject *hot_forget(Hot *hot, PyObject *arg)
 
 static PyObject *hot_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
-	PyObject *names, *files, *process, *stream, *turns;
+	PyObject *names, *files, *process, *stream, *turns, *plain;
 	Hot *hot = (Hot *)type->tp_alloc(type, 0);
 
-	if (!hot || !PyArg_ParseTuple(args, "iinnO!pO!O!O!O", &hot->listener, &hot->epoll,
+	if (hot)
+		hot->proc = hot->root = -1;
+	if (!hot || !PyArg_ParseTuple(args, "iinnO!pO!O!O!OO", &hot->listener, &hot->epoll,
 				      &hot->call_size, &hot->answer_size, &PyTuple_Type, &names,
 				      &hot->quick_exit, &FilesType, &files, &PyType_Type, &process,
-				      &PyType_Type, &stream, &turns) ||
+				      &PyType_Type, &stream, &turns, &plain) ||
 	    !streams_init(&hot->streams, process, stream) || !times_init(&hot->times, process) ||
 	    !turns_init(&hot->turns, turns))
 		goto fail;
+	hot->place = slot_offset(process, "place");
+	hot->proc = open(".", O_PATH | O_CLOEXEC);
+	hot->root = open("/", O_PATH | O_CLOEXEC);
+	if (hot->place < 0)
+		goto fail;
+	if (hot->proc < 0 || hot->root < 0) {
+		PyErr_SetFromErrno(PyExc_OSError);
+		goto fail;
+	}
+	hot->plain = Py_NewRef(plain);
 	hot->files = Py_NewRef(files);
 	if (PyTuple_GET_SIZE(names) > MAX_NAMES) {
 		PyErr_SetString(PyExc_ValueError, "too many names");
@@ -322,6 +335,9 @@ fail:
 
 static void hot_dealloc(Hot *hot)
 {
+	close(hot->proc);
+	close(hot->root);
+	Py_XDECREF(hot->plain);
 	Py_XDECREF(hot->files);
 	times_clear(&hot->times);
 	turns_clear(&hot->turns);
@@ -357,7 +373,7 @@ static PyMemberDef hot_members[] = {
 static PyTypeObject HotType = {
 	PyVarObject_HEAD_INIT(NULL, 0)
 	.tp_name = "nsbuild._hotcalls.Hot",
-	.tp_doc = "Hot(listener, epoll, notif size, resp size, names, quick_exit, files, Process, Stream, Turns or None)",
+	.tp_doc = "Hot(listener, epoll, notif size, resp size, names, quick_exit, files, Process, Stream, Turns or None, PLAIN)",
 	.tp_basicsize = sizeof(Hot),
 	.tp_flags = Py_TPFLAGS_DEFAULT,
 	.tp_new = hot_new,

@@ -3,6 +3,7 @@
  */
 
 #include "hot.h"
+#include "slots.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
+
+/* Whether the caller looks from our root directory; else from one of its own. */
+static bool is_plain(const Hot *hot)
+{
+	return *slot_at(hot->processes[hot->call->pid], hot->place) == hot->plain;
+}
 
 /* Show the file at `path`, of which the kernel has just said this. */
 static bool show(Hot *hot, const char *path, int flags, struct statx *file, uint64_t buffer)
@@ -63,6 +71,67 @@ static char *from_here(Hot *hot, int dirfd)
 	return memcpy(path - size, prefix, size);
 }
 
+/* Our own root directory again, and /proc below us; false with an exception, and then all is over. */
+static bool come_back(const Hot *hot)
+{
+	if (fchdir(hot->root) == 0 && chroot(".") == 0 && fchdir(hot->proc) == 0)
+		return true;
+	PyErr_SetFromErrno(PyExc_OSError);
+	return false;
+}
+
+/*
+ * A descriptor of what `path`, as we can use it, leads to from the caller's own root directory; -1 with errno, or
+ * -2 if Python had better look. As Places._from in nsbuild/supervisor/places.py.
+ */
+static int open_from_its_root(const Hot *hot, const char *path, int flags)
+{
+	int root, found = -2, error = 0;
+	char link[32];
+
+	sprintf(link, "%u/root", hot->call->pid);
+	root = open(link, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -2;
+	if (fchdir(root) == 0 && chroot(".") == 0 && fchdir(hot->proc) == 0) {
+		found = open(path, O_PATH | O_CLOEXEC | flags);
+		error = errno;
+	}
+	close(root);
+	if (!come_back(hot)) {
+		if (found >= 0)
+			close(found);
+		return -2;
+	}
+	errno = error;
+	return found;
+}
+
+/* The same as answer_stat for a process that has a root directory of its own, and all rights. */
+static bool answer_stat_elsewhere(Hot *hot, const char *path, int dirfd, int length, bool keep, uint64_t buffer)
+{
+	int found = open_from_its_root(hot, path, O_NOFOLLOW);
+	struct statx file;
+	char link[32];
+	bool answered;
+
+	if (found < 0)
+		return found == -1 && absent(hot->path + ROOM, length, dirfd) && respond(hot, ENOENT, 0);
+	sprintf(link, "self/fd/%d", found);
+	answered = look(link, 0, &file) == 0;
+	if (answered && !keep && S_ISLNK(file.stx_mode)) {
+		close(found);
+		found = open_from_its_root(hot, path, 0);
+		if (found < 0)
+			return false;
+		sprintf(link, "self/fd/%d", found);
+		answered = look(link, 0, &file) == 0;
+	}
+	answered = answered && show(hot, link, 0, &file, buffer);
+	close(found);
+	return answered;
+}
+
 static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, unsigned flags)
 {
 	bool keep = flags & AT_SYMLINK_NOFOLLOW;
@@ -78,6 +147,8 @@ static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, 
 	if (length <= 0)
 		return false;
 	path = from_here(hot, dirfd);
+	if (!is_plain(hot))
+		return answer_stat_elsewhere(hot, path, dirfd, length, keep, buffer);
 	/* Most that is looked for is no link: then one look-up says all, whether links count or not. */
 	if (look(path, AT_SYMLINK_NOFOLLOW, &file) == 0) {
 		bool through = !keep && S_ISLNK(file.stx_mode);
@@ -93,7 +164,7 @@ static bool answer_stat(Hot *hot, int dirfd, uint64_t address, uint64_t buffer, 
 static bool answer_readlink(Hot *hot, int dirfd, uint64_t address)
 {
 	struct statx file;
-	int length = read_path(hot, address, ROOM);
+	int length = is_plain(hot) ? read_path(hot, address, ROOM) : -1;
 
 	if (length <= 0)
 		return false;
@@ -108,7 +179,7 @@ static bool answer_readlink(Hot *hot, int dirfd, uint64_t address)
 static bool answer_statfs(Hot *hot, uint64_t address)
 {
 	struct statx file;
-	int length = read_path(hot, address, 0);
+	int length = is_plain(hot) ? read_path(hot, address, 0) : -1;
 
 	return length > 0 && *hot->path == '/' &&
 	       look(hot->path, AT_SYMLINK_NOFOLLOW, &file) < 0 &&

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from nsbuild.determinism.entropy import Stream
 from nsbuild.determinism.files import File, Key
 from nsbuild.supervisor.devices import Mount
+from nsbuild.supervisor.places import Place
 from nsbuild.supervisor.processes import Process
 from nsbuild.supervisor.turns import Turns
 
@@ -66,6 +67,7 @@ class Hot:
         process_type: type[Process],
         stream_type: type[Stream],
         turns: Turns | None,
+        plain: Place,
         /,
     ) -> None: ...
     def wait(self, timeout: int, /) -> tuple[list[tuple[int, int]], tuple[int, ...] | None]: ...

@@ -25,7 +25,7 @@ from nsbuild.kernel.auxv import (
 from . import detour, extension, hotcalls
 from .gotsc import PAGE_SIZE, GoCounters, is_go
 from .listener import Call
-from .places import PLAIN
+from .places import is_privileged
 from .processes import Process
 from .randomdevice import replacements
 from .vdso import Patch
@@ -56,7 +56,7 @@ class ExecHook:
         memory = process.memory
         memory.forget()
         memory.cached = True
-        if self._renews and process.place is PLAIN and not process.exec_hook_pending:
+        if self._renews and is_privileged(process.place) and not process.exec_hook_pending:
             renewed = hotcalls.renew(call, self._patch, process.stream.peek(AT_RANDOM_SIZE))
             if renewed is not None:
                 descriptor, headers, cxx = renewed
@@ -79,7 +79,7 @@ class ExecHook:
                 return False
         except OSError:
             auxv = {}
-        if auxv.get(AT_SECURE) or process.place is not PLAIN:
+        if auxv.get(AT_SECURE) or not is_privileged(process.place):
             # A set-user-ID program has other rights than who started it, and root gets back the
             # capabilities that it had put down.
             process.place = None

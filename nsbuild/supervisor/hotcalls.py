@@ -17,7 +17,7 @@ from nsbuild.kernel.seccomp import notif_sizes
 from nsbuild.kernel.x86_64 import NR
 
 from .extension import extension
-from .places import PLAIN
+from .places import PLAIN, is_privileged
 from .processes import Process
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def make_hot(
         Process,
         Stream,
         turns,
+        PLAIN,
     )
 
 
@@ -150,7 +151,7 @@ class Keeper:
     def _tell(self, tid: int, process: Process) -> None:
         birth = self._births.in_flight
         if (
-            process.place is PLAIN
+            is_privileged(process.place)
             and tid == process.pid
             and not process.threads_made
             and (birth is None or birth.process is not process)
@@ -175,7 +176,7 @@ class Keeper:
             return
         if (
             before is not None
-            and before.place is PLAIN
+            and is_privileged(before.place)
             and not before.threads_made
             and before.pidfd in self._table.by_pidfd
             and before.pid not in self._back

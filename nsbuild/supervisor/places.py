@@ -78,6 +78,8 @@ class Place(NamedTuple):
 
 PLAIN = Place(False, False, 0, 0, (), True)
 """The container's own root directory and all rights: most of what a build does."""
+ROOTED = PLAIN._replace(root=True)
+"""All rights in another root directory (chroot(2)): what is done in a root that is being made."""
 
 
 class Places:
@@ -334,7 +336,13 @@ class Places:
         if dac and not uid:
             gid, groups = 0, ()
         place = Place(namespace, root, uid, gid, groups, dac, ids, over)
-        return PLAIN if place == PLAIN else place
+        # There is one object of each, so that they are told by identity.
+        return next((one for one in (PLAIN, ROOTED) if one == place), place)
+
+
+def is_privileged(place: Place | None) -> bool:
+    """Whether whoever looks from there has all rights in the container, whatever its root is."""
+    return place is PLAIN or place is ROOTED
 
 
 def _open(place: Place, path: bytes, flags: int, base: int) -> int:
