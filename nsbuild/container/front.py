@@ -58,7 +58,8 @@ def run_container(spec: ContainerSpec, session: Session | None = None) -> int:
     claim = CpuClaim(spec.scheduling.cpu)
     maps = plan_id_maps() if spec.own_users else None
     plan = plan_in_place(spec.root) if spec.root.in_place else plan_root(spec.root)
-    program = Program(let_go(compiled(spec.profile), sites_in(spec)))
+    profile = compiled(spec.profile)
+    programs = Program(profile), Program(let_go(profile, sites_in(spec)))
     if spec.debug:
         steps = [*([maps.describe()] if maps else []), *(step.describe() for step in plan)]
         for line in (f"run on CPU {claim.cpu}", *steps, f"run {' '.join(spec.command.argv)}"):
@@ -72,7 +73,7 @@ def run_container(spec: ContainerSpec, session: Session | None = None) -> int:
     trace = Trace(spec.trace)
     shared = InitPriority(), session.handover if session else Handover()
     started = session.started if session else -1
-    common = program, trace, claim.cpu, _inheritance()
+    common = *programs, trace, claim.cpu, _inheritance()
     prepared = Prepared(spec, plan, maps, *common, *shared, started)
     left_over = [] if spec.root.in_place else created_mountpoints(spec.root)
     if spec.state is not None and spec.state.made:

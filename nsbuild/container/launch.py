@@ -65,6 +65,8 @@ class Prepared(NamedTuple):
     plan: RootPlan
     maps: IdMaps | None
     program: Program
+    fifo_program: Program
+    """The filter under SCHED_FIFO (see seccomp.loader)."""
     trace: Trace
     cpu: int
     inheritance: Inheritance
@@ -148,7 +150,7 @@ class Container:
             root=prepared.spec.root,
             plan=prepared.plan,
             command=prepared.spec.command,
-            program=prepared.program,
+            program=prepared.fifo_program if fifo else prepared.program,
             fifo=fifo,
             inheritance=prepared.inheritance,
             requests=requests_inside,

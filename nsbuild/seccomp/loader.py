@@ -8,6 +8,9 @@ it gives to mappings. Where it does not (another kernel, a larger stack, another
 are notified as ever, and all that is lost is time. Other code at that very address (a static PIE is
 mapped there as well) would have to make one of these two calls with its SYSCALL at that very byte.
 
+That is for SCHED_FIFO. Without, a fresh program would come further before its parent, let go at the
+same moment, waits for it, and could see it running in /proc: as it is, that takes longer.
+
 Only what the profile would notify is let go. A library that a process with threads loads is not
 read into memory before (see supervisor.pagecache): a thread may have to sleep for it, and then
 keeps its turn.

@@ -217,9 +217,9 @@ import os, sys
 os.makedirs("/tmp/r")
 if os.system("mount --rbind / /tmp/r"):
     sys.exit(1)
-os.makedirs("/tmp/r/tmp/w/below")
+os.makedirs("/tmp/r/tmp/in/below")
 os.chroot("/tmp/r")
-os.chdir("/tmp/w")
+os.chdir("/tmp/in")
 os.symlink("/etc/passwd", "to-etc")
 os.symlink("../../../../../../etc/passwd", "far-up")
 os.symlink("/nowhere", "dangling")
@@ -237,17 +237,17 @@ for _ in range(2):
     for name in (
         *("/etc/passwd", "to-etc", "far-up", "dangling", "to-self", "loop", "below", "below/.."),
         *("../../../../../bin", "/../../etc", "nothing", "/nothing", "below/", "to-etc/"),
-        *("dangling/", "/dangling", "/tmp/w/nothing/", "/etc/passwd/x"),
-        *("/proc/self/status", "/proc/self/fd/0", "/dev/null", "/tmp/w/below/../to-etc", ".", "/"),
+        *("dangling/", "/dangling", "/tmp/in/nothing/", "/etc/passwd/x"),
+        *("/proc/self/status", "/proc/self/fd/0", "/dev/null", "/tmp/in/below/../to-etc", ".", "/"),
     ):
         show(os.stat, name)
         show(os.lstat, name)
     show(os.stat, "passwd", dir_fd=etc)
     show(os.lstat, "../bin", dir_fd=etc)
-    show(os.stat, "../../../tmp/w/far-up", dir_fd=etc)
+    show(os.stat, "../../../tmp/in/far-up", dir_fd=etc)
     show(os.stat, etc)
-    print(open("/tmp/w/to-etc").read() == open("/etc/passwd").read(), os.path.realpath("far-up"))
-    os.chdir("/tmp/w/below")
+    print(open("/tmp/in/to-etc").read() == open("/etc/passwd").read(), os.path.realpath("far-up"))
+    os.chdir("/tmp/in/below")
 os.chroot("/usr")
 show(os.stat, "/bin/env")
 show(os.stat, "/usr")
