@@ -39,7 +39,7 @@ from nsbuild.container.operations import (
     WriteConstant,
 )
 from nsbuild.container.procfiles import DIRECTORIES, KEPT, kernel_files
-from nsbuild.container.spec import RootSpec, Tmpfs
+from nsbuild.container.spec import RootSpec, Tmpfs, Volume
 from nsbuild.container.sysctls import NAMES_OF_UTS, sysctl_directory
 from nsbuild.container.sysfiles import links, sys_directory
 from nsbuild.errors import NsbuildError
@@ -289,23 +289,33 @@ def _files(root: Rootfs, spec: RootSpec, target: str, host: Host) -> Iterator[Op
 
 
 def _asked(root: Rootfs, spec: RootSpec, target: str, host: Host) -> Iterator[Operation]:
-    """What the command line asks for by name, in its order."""
+    """What the command line asks for by name, in its order but for what lies below another."""
     cwd = spec.writable_cwd
     if target == "/" and cwd and cwd != "/":
         yield Bind(root, cwd, cwd)
     for volume in spec.kept:
         yield KeepApart(root, volume.target, volume.source)
-    for volume in spec.volumes:
-        source = host.real(volume.source)
-        if not host.exists(source):
-            raise NsbuildError(
-                f"cannot bind {volume.source!r} on {volume.target}: No such file or directory",
-                "the source of a volume must exist",
-            )
-        yield Bind(root, source, volume.target, volume.read_only)
-    for tmpfs in spec.tmpfs:
-        options, attributes = _tmpfs_options(tmpfs)
-        yield Mount(root, "tmpfs", tmpfs.target, options, attributes, create=True)
+    mounts: list[Volume | Tmpfs] = [*spec.volumes, *spec.tmpfs]
+    for mount in sorted(mounts, key=_depth):
+        if isinstance(mount, Tmpfs):
+            options, attributes = _tmpfs_options(mount)
+            yield Mount(root, "tmpfs", mount.target, options, attributes, create=True)
+        else:
+            yield _bind(root, mount, host)
+
+
+def _depth(mount: Volume | Tmpfs) -> int:
+    return os.path.normpath(mount.target).count("/")
+
+
+def _bind(root: Rootfs, volume: Volume, host: Host) -> Bind:
+    source = host.real(volume.source)
+    if not host.exists(source):
+        raise NsbuildError(
+            f"cannot bind {volume.source!r} on {volume.target}: No such file or directory",
+            "the source of a volume must exist",
+        )
+    return Bind(root, source, volume.target, volume.read_only)
 
 
 def _tmpfs_options(tmpfs: Tmpfs) -> tuple[dict[str, str | None], int]:

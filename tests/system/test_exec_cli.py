@@ -287,6 +287,19 @@ def test_tmpfs_option(ns: Runner) -> None:
     assert b"No space left on device" in seen.stderr
 
 
+def test_a_volume_below_a_tmpfs_and_one_below_a_volume(ns: Runner) -> None:
+    inner, outer = ns.directory(), ns.directory()
+    (inner / "inner").touch()
+    (outer / "below").mkdir()
+    (outer / "outer").touch()
+    volumes = [f"--volume={inner}:/mnt/below", f"--volume={inner}:/opt/below"]
+    options = [*volumes, "--tmpfs=/mnt", f"--volume={outer}:/opt"]
+    seen = ns.exec("ls", "/mnt", "/mnt/below", "/opt", "/opt/below", options=options).ok().text
+    assert seen == (
+        "/mnt:\nbelow\n\n/mnt/below:\ninner\n\n/opt:\nbelow\nouter\n\n/opt/below:\ninner\n"
+    )
+
+
 def test_read_only_option(ns: Runner) -> None:
     script = "(echo x >/etc/x) 2>/dev/null || echo refused; echo x >/tmp/x && echo tmp"
     assert ns.exec("sh", "-c", script, options=["--read-only"]).ok().lines == ["refused", "tmp"]

@@ -252,16 +252,17 @@ def test_the_working_directory_comes_after_the_fresh_tmp() -> None:
     assert not [line for line in lines(RootSpec("/", writable_cwd="/"), host) if "bind / " in line]
 
 
-def test_volumes_and_tmpfs_come_last_and_in_order() -> None:
+def test_volumes_and_tmpfs_come_last_in_order_and_outer_ones_before_inner_ones() -> None:
     spec = TARGET._replace(
-        volumes=(Volume("/mnt", "/a"), Volume("/etc", "/a/b", read_only=True)),
-        tmpfs=(Tmpfs("/a/c", "size=1m,ro,mode=700"), Tmpfs("/t")),
+        volumes=(Volume("/etc", "/a/b", True), Volume("/mnt", "/t/u"), Volume("/mnt", "/a")),
+        tmpfs=(Tmpfs("/a/c/", "size=1m,ro,mode=700"), Tmpfs("/t")),
     )
-    assert lines(spec, with_target(STANDARD))[-5:-1] == [
+    assert lines(spec, with_target(STANDARD))[-6:-1] == [
         "bind /mnt on /a",
-        "bind /etc on /a/b (read-only)",
-        "mount tmpfs on /a/c (mode=700,size=1m)",
         "mount tmpfs on /t (mode=1777)",
+        "bind /etc on /a/b (read-only)",
+        "bind /mnt on /t/u",
+        "mount tmpfs on /a/c/ (mode=700,size=1m)",
     ]
 
 
