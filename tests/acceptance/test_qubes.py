@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).resolve().parent / "qubes/run"
         (("--generation=3", "{empty}"), "usage: "),
         (("--rounds=0", "{empty}"), "usage: "),
         (("--component=", "{empty}"), "usage: "),
-        (("--way=chroot", "{empty}"), "no way chroot; generation 2 has: local executor inside"),
+        (("--way=chroot", "{empty}"), "no way chroot; generation 2 has: local executor inside "),
         (("a", "b", "c"), "usage: "),
     ],
 )

@@ -2,19 +2,32 @@
 # What tests/acceptance/qubes/run does with qubes-builder v2; it sources this file.
 # shellcheck disable=SC2034,SC2154 # its variables and ours
 
-python=${QUBES_PYTHON:-python3}
-all_ways=(local executor inside)
+python=${QUBES_PYTHON:-python3} own=()
+all_ways=(local executor inside podman)
 all_components=(app-linux-input-proxy gui-common app-linux-img-converter)
 clones=(qubes-builderv2)
 tools=(pbuilder debootstrap dpkg-buildpackage debchange reprepro sudo)
 packages="pbuilder debootstrap dpkg-dev devscripts reprepro sudo python3-debian"
 maintainer=0064428F455451B3EBE78A7F063938BA42CFA724
+modules="click, packaging, pathspec, lxml, yaml, dateutil"
 
 check() {
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null ||
     die "$python is no Python >= 3.12, which v2 needs; name one in QUBES_PYTHON"
-  "$python" -c 'import click, packaging, pathspec, lxml, yaml, dateutil' ||
+  "$python" -c "import $modules" ||
     die "$python lacks modules of v2 (pip install click packaging pathspec lxml pyyaml python-dateutil)"
+  if [[ " ${ways[*]} " == *" inside "* ]]; then
+    # What root's own Python consists of is shown in the home directory, which is empty but for that.
+    mapfile -t own < <("$python" -c 'import sys
+for place in sorted({sys.prefix, sys.base_prefix}):
+    if place.startswith("/root/"):
+        print(f"--volume={place}:{place}:ro")')
+    "${nsbuild[@]}" exec --tmpfs=/root:mode=0700 "${own[@]}" / "$python" -c "import $modules" ||
+      die "$python does not run in a container, where /root is empty, for --way=inside"
+  fi
+  [[ " ${ways[*]} " == *" podman "* ]] || return 0
+  "$python" -c 'import podman' || die "$python lacks a module of v2 for --way=podman (pip install podman)"
+  command -v mmdebstrap >/dev/null || die "no mmdebstrap here, for --way=podman (apt-get install mmdebstrap)"
 }
 
 prepare() {
@@ -33,6 +46,46 @@ prepare() {
   # Midnight after the chroot was made: no file in it is from the future then, nor is any signature.
   epoch=$((($(stat -c %Y "$(compgen -G "$cache/chroot/vm-bookworm/*/pbuilder/base.tgz")") / 86400 + 1) * 86400))
   mkdir -p "$work/inside"
+  [[ " ${ways[*]} " != *" podman "* ]] || make_image
+}
+
+# What v2's `podman` has to find: the image of its own dockerfiles/ in a store below WORK, and a command
+# podman. v2 mounts nothing of the machine into a container, so the components' clones are in the image.
+make_image() {
+  local base=localhost/qubes-base
+  image=localhost/qubes-builder socket=$work/nsbuild.sock
+  export NSBUILD_STORE=$work/store
+  mkdir -p "$work/bin"
+  printf '#!/bin/sh\nexec %s "$@"\n' "${nsbuild[*]}" >"$work/bin/podman"
+  chmod 755 "$work/bin/podman"
+  # An earlier call that was ended in the middle has left its container.
+  "${nsbuild[@]}" rm --all --force >/dev/null
+  echo "qubes: nsbuild makes an image as v2's dockerfiles/debian.Dockerfile says, $(date '+%F %T')"
+  "${nsbuild[@]}" image exists "$base" ||
+    "${nsbuild[@]}" image bootstrap --quiet --suite=bookworm --tag="$base" ${mirror:+"--mirror=$mirror"} \
+      >"$work/image.log" 2>&1 || died "$work/image.log" "$?" "nsbuild image bootstrap"
+  {
+    # Without what Debian recommends, since v2 needs nothing of it. The end is for dpkg to take
+    # SOURCE_DATE_EPOCH from the changelog, as it does under podman.
+    echo "FROM $base"
+    echo "RUN echo 'APT::Install-Recommends no;' >/etc/apt/apt.conf.d/90qubes"
+    grep -v '^FROM ' "$work/v2/dockerfiles/debian.Dockerfile"
+    echo "COPY --chown=user:user . $work/git"
+    echo 'ENTRYPOINT ["env", "-u", "SOURCE_DATE_EPOCH"]'
+  } >"$work/Containerfile"
+  "${nsbuild[@]}" build --network=host --tag="$image" --file="$work/Containerfile" "$work/git" \
+    >"$work/image.log" 2>&1 || died "$work/image.log" "$?" "nsbuild build"
+}
+
+# `nsbuild system service` for a build, until stop_others. Its log is in the directory $1.
+serve() {
+  NSBUILD_EPOCH=$epoch "${nsbuild[@]}" system service --time=0 "unix://$socket" >"$1/service.log" 2>&1 &
+  service=$!
+  for _ in $(seq 100); do
+    [ ! -S "$socket" ] || return 0
+    sleep 0.1
+  done
+  died "$1/service.log" "(none yet)" "nsbuild system service"
 }
 
 make_cache() {
@@ -117,15 +170,24 @@ executor:
       seen=$work/inside
       executor="executor: {type: local, options: {directory: $seen/exec}}"
       around=("${nsbuild[@]}" exec "--epoch=$epoch" "--volume=$directory:$seen" "--workdir=$seen/v2"
-        --tmpfs=/root:mode=0700 --env=QUBES_BUILDER_NO_UPDATE_CHECK / env -u SOURCE_DATE_EPOCH)
+        --tmpfs=/root:mode=0700 "${own[@]}" --env=QUBES_BUILDER_NO_UPDATE_CHECK / env -u SOURCE_DATE_EPOCH)
+      ;;
+    podman)
+      executor="executor: {type: podman, options: {image: $image, base_url: 'unix://$socket'}}"
+      around=(env "PATH=$work/bin:$PATH")
+      serve "$directory"
       ;;
   esac
   configure "$directory" "$seen" <<<"$executor"
   cp -a "$cache" "$directory/artifacts/cache"
   cp -a "$work/v2" "$directory/v2"
   qb "$directory/v2" "$directory" "$seen" fetch prep build
-  left=$(find "$directory/exec" -mindepth 1 2>/dev/null | head -n 3)
-  [ -z "$left" ] || { echo "qubes: left in $directory/exec: $left" >&2; failed=1; }
+  if [ "$way" = podman ]; then
+    left=$("${nsbuild[@]}" ps -aq)
+  else
+    left=$(find "$directory/exec" -mindepth 1 2>/dev/null | head -n 3)
+  fi
+  [ -z "$left" ] || { echo "qubes: left by $way: $left" >&2; failed=1; }
 }
 
 built() {
