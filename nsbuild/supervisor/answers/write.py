@@ -93,11 +93,12 @@ class Write:
 
         def act(ours: bytes, how: int) -> int:
             nonlocal where
-            where = ours
-            return times.look(process, call.tid, ours, how)
+            error = times.look(process, call.tid, ours, how)
+            if not error and times.file not in times.dirty:
+                where = path_of(ours, 0)
+            return error
 
-        error = self._places.of_fd(call, fd, act)
-        return self._looked(error, b"" if error else path_of(where, 0))
+        return self._looked(self._places.of_fd(call, fd, act), where)
 
     def _looked(self, error: int, where: bytes) -> Look:
         if error:
