@@ -430,7 +430,8 @@ def test_a_partly_hidden_proc_around_us_is_explained(box: Box) -> None:
 # Volumes and tmpfs
 
 
-def test_volumes_and_tmpfs_in_order(box: Box) -> None:
+def test_volumes_and_tmpfs_outer_ones_first(box: Box) -> None:
+    """A tmpfs in a volume, and a volume in that tmpfs; each option by itself is in its order."""
     root, source = box.target(), box.target("sub")
     (source / "file").write_text("of the volume")
     box.own(source)
@@ -449,12 +450,13 @@ def test_volumes_and_tmpfs_in_order(box: Box) -> None:
         return [
             refused(errno.EROFS, lambda: Path("/ro/x").write_text("x")),
             os.listdir("/tmp/v/sub"),
+            Path("/tmp/v/sub/file").read_text(),
             oct(os.stat("/tmp/v/sub").st_mode)[-3:],
             os.statvfs("/tmp/v/sub").f_blocks * 4,
             oct(os.stat("/scratch").st_mode)[-4:],
         ]
 
-    assert box.look(spec, look) == [True, [], "711", 64, "1777"]
+    assert box.look(spec, look) == [True, ["file"], "of the volume", "711", 64, "1777"]
     assert (source / "made").read_text() == "x"
     assert (root / "scratch").is_dir()
 
