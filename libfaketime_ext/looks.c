@@ -81,8 +81,8 @@ static bool come_back(const Hot *hot)
 }
 
 /*
- * A descriptor of what `path`, as we can use it, leads to from the caller's own root directory; -1 with errno, or
- * -2 if Python had better look. As Places._from in nsbuild/supervisor/places.py.
+ * A descriptor of what `path`, as we can use it, leads to from the caller's own root directory; -1 with
+ * errno, or -2 if Python had better look. As Places._from in nsbuild/supervisor/places.py.
  */
 static int open_from_its_root(const Hot *hot, const char *path, int flags)
 {
@@ -108,7 +108,8 @@ static int open_from_its_root(const Hot *hot, const char *path, int flags)
 }
 
 /* The same as answer_stat for a process that has a root directory of its own, and all rights. */
-static bool answer_stat_elsewhere(Hot *hot, const char *path, int dirfd, int length, bool keep, uint64_t buffer)
+static bool answer_stat_elsewhere(Hot *hot, const char *path, int dirfd, int length, bool keep,
+				  uint64_t buffer)
 {
 	int found = open_from_its_root(hot, path, O_NOFOLLOW);
 	struct statx file;

@@ -76,12 +76,15 @@ static int64_t runs_of(const Turns *turns, PyObject *turn)
 	return (int64_t)strtoull(rest, NULL, 10);
 }
 
+/* Whether it has run since, or that cannot be told. */
 static bool has_run(const Turns *turns, PyObject *turn)
 {
-	int64_t runs;
+	int64_t before, now;
 
-	return Py_TYPE(turn) != turns->type || !as_number(*slot_at(turn, turns->runs), &runs) ||
-	       runs != runs_of(turns, turn);
+	if (Py_TYPE(turn) != turns->type || !as_number(*slot_at(turn, turns->runs), &before))
+		return true;
+	now = runs_of(turns, turn);
+	return now < 0 || now != before;
 }
 
 static bool any_has_run(const Turns *turns, PyObject *place, PyObject *caller, bool all)

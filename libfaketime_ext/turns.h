@@ -20,7 +20,7 @@ bool turns_init(Turns *turns, PyObject *python);
 
 void turns_clear(Turns *turns);
 
-/* The thread's Turn, borrowed, if nobody is waited for before it is answered; NULL perhaps with an exception. */
+/* The thread's Turn, borrowed, if it waits for nobody; NULL if it does, perhaps with an exception. */
 PyObject *turns_may_call(const Turns *turns, unsigned tid);
 
 /* Whether the next answer to the thread changes nothing: there is nobody else. */
