@@ -71,18 +71,16 @@ static char *from_here(Hot *hot, int dirfd)
 	return memcpy(path - size, prefix, size);
 }
 
-/* Our own root directory again, and /proc below us; false with an exception, and then all is over. */
-static bool come_back(const Hot *hot)
+/* Whether `directory` is our root directory now, with /proc below us as ever. */
+static bool move_root(const Hot *hot, int directory)
 {
-	if (fchdir(hot->root) == 0 && chroot(".") == 0 && fchdir(hot->proc) == 0)
-		return true;
-	PyErr_SetFromErrno(PyExc_OSError);
-	return false;
+	return fchdir(directory) == 0 && chroot(".") == 0 && fchdir(hot->proc) == 0;
 }
 
 /*
  * A descriptor of what `path`, as we can use it, leads to from the caller's own root directory; -1 with
- * errno, or -2 if Python had better look. As Places._from in nsbuild/supervisor/places.py.
+ * errno, or -2 if Python had better look. As Places._from in nsbuild/supervisor/places.py. With an
+ * exception we are not where we were, and all is over.
  */
 static int open_from_its_root(const Hot *hot, const char *path, int flags)
 {
@@ -93,12 +91,13 @@ static int open_from_its_root(const Hot *hot, const char *path, int flags)
 	root = open(link, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return -2;
-	if (fchdir(root) == 0 && chroot(".") == 0 && fchdir(hot->proc) == 0) {
+	if (move_root(hot, root)) {
 		found = open(path, O_PATH | O_CLOEXEC | flags);
 		error = errno;
 	}
 	close(root);
-	if (!come_back(hot)) {
+	if (!move_root(hot, hot->root)) {
+		PyErr_SetFromErrno(PyExc_OSError);
 		if (found >= 0)
 			close(found);
 		return -2;
@@ -107,28 +106,39 @@ static int open_from_its_root(const Hot *hot, const char *path, int flags)
 	return found;
 }
 
+/* The same, looked at: `link` is how we name it then. */
+static int look_from_its_root(const Hot *hot, const char *path, int flags, char link[32],
+			      struct statx *file)
+{
+	int found = open_from_its_root(hot, path, flags);
+
+	if (found < 0)
+		return found;
+	sprintf(link, "self/fd/%d", found);
+	if (look(link, 0, file) == 0)
+		return found;
+	close(found);
+	return -2;
+}
+
 /* The same as answer_stat for a process that has a root directory of its own, and all rights. */
 static bool answer_stat_elsewhere(Hot *hot, const char *path, int dirfd, int length, bool keep,
 				  uint64_t buffer)
 {
-	int found = open_from_its_root(hot, path, O_NOFOLLOW);
 	struct statx file;
 	char link[32];
+	int found = look_from_its_root(hot, path, O_NOFOLLOW, link, &file);
 	bool answered;
 
-	if (found < 0)
-		return found == -1 && absent(hot->path + ROOM, length, dirfd) && respond(hot, ENOENT, 0);
-	sprintf(link, "self/fd/%d", found);
-	answered = look(link, 0, &file) == 0;
-	if (answered && !keep && S_ISLNK(file.stx_mode)) {
+	if (found == -1)
+		return absent(hot->path + ROOM, length, dirfd) && respond(hot, ENOENT, 0);
+	if (found >= 0 && !keep && S_ISLNK(file.stx_mode)) {
 		close(found);
-		found = open_from_its_root(hot, path, 0);
-		if (found < 0)
-			return false;
-		sprintf(link, "self/fd/%d", found);
-		answered = look(link, 0, &file) == 0;
+		found = look_from_its_root(hot, path, 0, link, &file);
 	}
-	answered = answered && show(hot, link, 0, &file, buffer);
+	if (found < 0)
+		return false;
+	answered = show(hot, link, 0, &file, buffer);
 	close(found);
 	return answered;
 }

@@ -21,7 +21,6 @@ from nsbuild.container.command import Inheritance
 from nsbuild.container.cpu import CpuClaim
 from nsbuild.container.handover import FORWARDED, Handover
 from nsbuild.container.launch import Prepared, supervise
-from nsbuild.container.loader import sites_in
 from nsbuild.container.nesting import refuse_nesting
 from nsbuild.container.rootfs import created_mountpoints, plan_root
 from nsbuild.container.spec import ContainerSpec
@@ -34,10 +33,8 @@ from nsbuild.container.terminal import (
 )
 from nsbuild.errors import EXIT_OURS, NsbuildError, exit_status, report, warn
 from nsbuild.kernel.idmaps import plan_id_maps
-from nsbuild.kernel.seccomp import Program
 from nsbuild.kernel.signalfd import pending, signalfd
 from nsbuild.seccomp import compiled
-from nsbuild.seccomp.loader import let_go
 from nsbuild.supervisor.initpriority import InitPriority
 from nsbuild.supervisor.trace import Trace
 
@@ -59,7 +56,6 @@ def run_container(spec: ContainerSpec, session: Session | None = None) -> int:
     maps = plan_id_maps() if spec.own_users else None
     plan = plan_in_place(spec.root) if spec.root.in_place else plan_root(spec.root)
     profile = compiled(spec.profile)
-    programs = Program(profile), Program(let_go(profile, sites_in(spec)))
     if spec.debug:
         steps = [*([maps.describe()] if maps else []), *(step.describe() for step in plan)]
         for line in (f"run on CPU {claim.cpu}", *steps, f"run {' '.join(spec.command.argv)}"):
@@ -73,7 +69,7 @@ def run_container(spec: ContainerSpec, session: Session | None = None) -> int:
     trace = Trace(spec.trace)
     shared = InitPriority(), session.handover if session else Handover()
     started = session.started if session else -1
-    common = *programs, trace, claim.cpu, _inheritance()
+    common = profile, trace, claim.cpu, _inheritance()
     prepared = Prepared(spec, plan, maps, *common, *shared, started)
     left_over = [] if spec.root.in_place else created_mountpoints(spec.root)
     if spec.state is not None and spec.state.made:

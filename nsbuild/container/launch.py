@@ -27,6 +27,7 @@ from nsbuild.container.enter import enter
 from nsbuild.container.failure import command_error
 from nsbuild.container.handover import Handover
 from nsbuild.container.init import Setup, leave_to_command
+from nsbuild.container.loader import sites_in
 from nsbuild.container.network import plug_in
 from nsbuild.container.rootfs import RootPlan
 from nsbuild.container.spec import ContainerSpec
@@ -34,6 +35,7 @@ from nsbuild.errors import EXIT_OURS, NsbuildError, exit_status, report
 from nsbuild.kernel.idmaps import IdMaps, write_id_maps
 from nsbuild.kernel.process import pidfd_getfd
 from nsbuild.kernel.seccomp import Program
+from nsbuild.seccomp.loader import let_go
 from nsbuild.supervisor.initlink import (
     EVENT_COMMAND,
     EVENT_ERROR,
@@ -64,9 +66,8 @@ class Prepared(NamedTuple):
     spec: ContainerSpec
     plan: RootPlan
     maps: IdMaps | None
-    program: Program
-    fifo_program: Program
-    """The filter under SCHED_FIFO (see seccomp.loader)."""
+    profile: bytes
+    """Compiled."""
     trace: Trace
     cpu: int
     inheritance: Inheritance
@@ -143,6 +144,7 @@ class Container:
     def _fork(self, fifo: bool) -> tuple[socket.socket, socket.socket]:
         """Fork the child that becomes the container; returns our ends of events and requests."""
         prepared = self._prepared
+        profile = prepared.profile
         events, events_inside = pair()
         requests, requests_inside = pair()
         events.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -150,7 +152,7 @@ class Container:
             root=prepared.spec.root,
             plan=prepared.plan,
             command=prepared.spec.command,
-            program=prepared.fifo_program if fifo else prepared.program,
+            program=Program(let_go(profile, sites_in(prepared.spec)) if fifo else profile),
             fifo=fifo,
             inheritance=prepared.inheritance,
             requests=requests_inside,

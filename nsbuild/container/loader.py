@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import stat
+from contextlib import closing, suppress
 
+from nsbuild.container.epochs import Tree
 from nsbuild.container.spec import ContainerSpec, RootSpec
-from nsbuild.kernel.mount import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from nsbuild.errors import NsbuildError
 from nsbuild.seccomp.loader import LARGEST, PATH, Sites, sites
 
 
@@ -26,17 +26,8 @@ def sites_in(spec: ContainerSpec) -> Sites:
 def _read(root: RootSpec) -> bytes:
     """The loader's file, or nothing: then nothing is let go, and whatever is wrong shows later."""
     for place in (root.target, *reversed(root.layers)):
-        try:
-            top = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            how = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
-            with open(openat2(top, PATH, os.O_RDONLY | os.O_NONBLOCK, how), "rb") as file:
-                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    return file.read(LARGEST)
-        except OSError:
-            continue
-        finally:
-            os.close(top)
+        with suppress(NsbuildError), closing(Tree(place)) as tree:
+            text = tree.read(PATH, LARGEST)
+            if text:
+                return text
     return b""
