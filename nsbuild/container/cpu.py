@@ -110,9 +110,10 @@ def aside(cpu: int, others: Collection[int], fifo: bool) -> Iterator[None]:
     if not others:
         yield
         return
+    # In this order: the child has our priority, and below it we would not get to move away.
+    os.sched_setaffinity(0, others)
     if fifo:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(GUEST_PRIORITY + 1))
-    os.sched_setaffinity(0, others)
     try:
         yield
     finally:
