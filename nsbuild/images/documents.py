@@ -7,11 +7,11 @@ https://github.com/opencontainers/image-spec
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from typing import Any
 
+from nsbuild.digest import sha256
 from nsbuild.errors import NsbuildError
 from nsbuild.tuples import NamedTuple
 
@@ -62,7 +62,7 @@ def canonical(document: Any) -> bytes:  # noqa: ANN401 - any JSON
 
 def digest_of(data: bytes) -> str:
     """With the algorithm in front."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return f"sha256:{sha256(data).hexdigest()}"
 
 
 def decode(data: bytes, what: str) -> dict[str, Any]:

@@ -8,11 +8,11 @@ everything that compiled it. Whatever is wrong with the cache costs a compilatio
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 
 import nsbuild
+from nsbuild.digest import sha256
 from nsbuild.kernel import bpf
 from nsbuild.kernel.libseccomp import seccomp_version
 
@@ -31,12 +31,12 @@ _COMPILER = (
 
 def key(text: bytes) -> str:
     """The name under which the program of the profile `text` is kept: 64 hexadecimal digits."""
-    digest = hashlib.sha256()
+    digest = sha256()
     for part in (_library(), str(getattr(nsbuild, "__version__", "")), os.uname().machine):
         digest.update(part.encode() + b"\0")
     for name in _COMPILER:
         with contextlib.suppress(OSError), open(os.path.join(_HERE, name), "rb") as file:
-            digest.update(hashlib.sha256(file.read()).digest())
+            digest.update(sha256(file.read()).digest())
     digest.update(text)
     return digest.hexdigest()
 
@@ -123,4 +123,4 @@ def _may_create(directory: str) -> bool:
 
 
 def _seal(name: str, program: bytes) -> bytes:
-    return hashlib.sha256(name.encode() + program).digest()
+    return sha256(name.encode() + program).digest()

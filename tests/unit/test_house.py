@@ -25,14 +25,15 @@ MAX_FILE = 500
 MAX_FUNCTION = 60
 
 LAYERS: dict[str, frozenset[str]] = {
+    "digest": frozenset(),
     "errors": frozenset(),
     "tuples": frozenset(),
     "determinism": frozenset(),
     "kernel": frozenset({"errors", "tuples"}),
-    "seccomp": frozenset({"errors", "tuples", "kernel"}),
+    "seccomp": frozenset({"digest", "errors", "tuples", "kernel"}),
     "supervisor": frozenset({"errors", "tuples", "kernel", "seccomp", "determinism"}),
     "container": frozenset({"errors", "tuples", "kernel", "seccomp", "determinism", "supervisor"}),
-    "images": frozenset({"errors", "tuples", "kernel"}),
+    "images": frozenset({"digest", "errors", "tuples", "kernel"}),
     "build": frozenset({"errors", "tuples", "kernel", "determinism", "container", "images"}),
     "cli": frozenset(
         {
