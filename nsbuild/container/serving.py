@@ -88,6 +88,8 @@ def make_supervisor(spec: ContainerSpec, made: Made, patch: Patch, trace: Trace)
 
 def finish(spec: ContainerSpec, supervisor: Supervisor, start: int, code: int) -> None:
     """Leave files and state as they are to be found by the next, and a hint after a failure."""
+    if supervisor.parts.spin is not None:
+        supervisor.parts.spin.dismiss()
     times, rules = supervisor.times, spec.rules
     found = times.finish()
     if spec.state is not None:

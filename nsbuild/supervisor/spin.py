@@ -42,6 +42,7 @@ STEP_BACK = 2
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _LIMIT = 1 << 16
 _ENDED = (b"Z", b"X")
+_DISMISSED = b"."
 _LAST_LOOKS, _LAST_LOOK_SECONDS = 100, 0.1
 _MOST_TASKS = 1000
 """How many threads one answer names; the others have used less CPU time."""
@@ -87,6 +88,12 @@ class SpinGuard:
             serve = partial(_watch, self._namespace)
             self._watcher = fork_aide("nsbuild-watch", serve, outlives=True)
         return self._watcher
+
+    def dismiss(self) -> None:
+        """Nothing of the container is left: the watcher may go before us, with nothing to do."""
+        if self._watcher is not None:
+            with suppress(OSError):
+                self._watcher.send(_DISMISSED)
 
     def quiet(self, received: int) -> bool:
         """Whether nothing has been notified since the last question; `received` counts calls."""
@@ -178,7 +185,9 @@ def _watch(namespace: int, requests: socket.socket) -> None:
     os.setpgid(0, 0)
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    for _ in messages(requests):
+    for message in messages(requests):
+        if message == _DISMISSED:
+            return
         tasks = tasks_of(namespace)[:_MOST_TASKS]
         text = " ".join(f"{task.ticks} {task.tid} {int(task.ready)}" for task in tasks)
         reply(requests, text.encode() or b" ")
