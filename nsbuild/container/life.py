@@ -314,8 +314,6 @@ def remove_tree(top: str) -> None:
 
 
 def _remove_all(top: str) -> None:
-    import shutil
-
     # overlayfs leaves its working directory without any permission.
     for place, directories, _ in os.walk(top):
         if place.endswith("/work"):
@@ -323,8 +321,23 @@ def _remove_all(top: str) -> None:
                 with contextlib.suppress(FileNotFoundError):
                     os.chmod(os.path.join(place, name), 0o700)
 
-    def failed(_act: object, _path: str, found: tuple[object, BaseException, object]) -> None:
-        if not isinstance(found[1], FileNotFoundError):
-            raise found[1]
+    def failed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
 
-    shutil.rmtree(top, onerror=failed)
+    # Not by shutil: to load it, and with it what it has for archives, takes longer than this does.
+    for _, directories, files, fd in os.fwalk(top, topdown=False, onerror=failed):
+        for names, act in ((files, os.unlink), (directories, _remove_directory)):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    act(name, dir_fd=fd)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(top)
+
+
+def _remove_directory(name: str, dir_fd: int) -> None:
+    try:
+        os.rmdir(name, dir_fd=dir_fd)
+    except NotADirectoryError:
+        # A link to one.
+        os.unlink(name, dir_fd=dir_fd)
