@@ -80,11 +80,17 @@ class CpuClaim:
 
 
 def supervise_on(cpu: int, spec: SchedulingSpec) -> bool:
-    """Pin the calling process to `cpu` and put it above its guest; True under SCHED_FIFO.
+    """Put the calling process above its guest and pin it to `cpu`; True under SCHED_FIFO.
 
     Must happen before the user namespace is entered: inside, SCHED_FIFO is EPERM.
     """
+    # Before it moves to where others may be busy: an ordinary task would wait for a slice there.
+    fifo = _take_fifo(spec)
     os.sched_setaffinity(0, {cpu})
+    return fifo
+
+
+def _take_fifo(spec: SchedulingSpec) -> bool:
     if spec.policy == "other":
         _outweigh()
         return False
