@@ -104,6 +104,9 @@ class Container:
             requests.send(b".")
         with aside(prepared.cpu, others, fifo):
             # Only now, beside the child, and before we join it and can import nothing any more.
+            from nsbuild.supervisor.spin import fork_watcher
+
+            watcher = fork_watcher() if fifo else None
             from nsbuild.container import serving
 
             patch = serving.load()
@@ -118,7 +121,7 @@ class Container:
         # then wait until the container is dead, instead of failing with ENOSYS while it dies.
         socket.send_fds(self._front, [b"L"], [listener])
         link = InitLink(requests, prepared.priority, ready.fds[1]), prepared.priority
-        made = serving.Made(listener, ready, *link, events, self._front, fifo, start)
+        made = serving.Made(listener, ready, *link, events, self._front, watcher, start)
         supervisor = serving.make_supervisor(spec, made, patch, prepared.trace)
         self._handover.await_front()
         self._handover.taken()

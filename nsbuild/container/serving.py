@@ -42,7 +42,8 @@ class Made(NamedTuple):
     priority: InitPriority
     events: socket.socket
     front: socket.socket
-    fifo: bool
+    watcher: socket.socket | None
+    """From `fork_watcher`; None where the guest is not under SCHED_FIFO."""
     start: int
     """Real time in nanoseconds when it was begun."""
 
@@ -61,7 +62,9 @@ def make_supervisor(spec: ContainerSpec, made: Made, patch: Patch, trace: Trace)
     pids = ready.fds[1]
     contract = spec.command.contract
     bound = spec.scheduling.spin_bound
-    spin = SpinGuard(os.fstat(pids).st_ino, bound, GUEST_PRIORITY) if made.fifo else None
+    spin = None
+    if made.watcher is not None:
+        spin = SpinGuard(os.fstat(pids).st_ino, bound, GUEST_PRIORITY, made.watcher)
     lasting = frozenset() if spec.state is None else file_systems()
     users = join(*ready.fds[2:4])
     parts = Parts(

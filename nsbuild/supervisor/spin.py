@@ -22,7 +22,6 @@ import socket
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
 
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel.process import stat_fields
@@ -63,14 +62,11 @@ class Task(NamedTuple):
 class SpinGuard:
     """Watches the container whose PID namespace has inode `namespace`.
 
-    `bound` is in seconds of CPU time; `priority` the guest's SCHED_FIFO priority. The watcher is
-    forked when it is first asked for, unless there is one.
+    `bound` is in seconds of CPU time; `priority` the guest's SCHED_FIFO priority; `watcher` is from
+    `fork_watcher`.
     """
 
-    def __init__(
-        self, namespace: int, bound: float, priority: int, watcher: socket.socket | None = None
-    ) -> None:
-        self._namespace = namespace
+    def __init__(self, namespace: int, bound: float, priority: int, watcher: socket.socket) -> None:
         self.bound = bound
         self._bound = int(bound * _TICKS_PER_SECOND)
         self.priority = priority
@@ -80,20 +76,14 @@ class SpinGuard:
         self._stepped = 0.0
         self._since: dict[int, int] = {}
         self._received = -1
-        self._watcher = watcher
-
-    def watcher(self) -> socket.socket:
-        """The socket on which the watcher answers; forks it at the first call."""
-        if self._watcher is None:
-            serve = partial(_watch, self._namespace)
-            self._watcher = fork_aide("nsbuild-watch", serve, outlives=True)
-        return self._watcher
+        self.watcher = watcher
+        """The socket on which the watcher answers."""
+        watcher.send(b"%d" % namespace)
 
     def dismiss(self) -> None:
         """Nothing of the container is left: the watcher may go before us, with nothing to do."""
-        if self._watcher is not None:
-            with suppress(OSError):
-                self._watcher.send(_DISMISSED)
+        with suppress(OSError):
+            self.watcher.send(_DISMISSED)
 
     def quiet(self, received: int) -> bool:
         """Whether nothing has been notified since the last question; `received` counts calls."""
@@ -110,7 +100,7 @@ class SpinGuard:
 
         Returns its number if others could run, else 0. `received` is as for `quiet`.
         """
-        message = self.watcher().recv(_LIMIT)
+        message = self.watcher.recv(_LIMIT)
         if not message:
             raise NsbuildError("the process that watches for spinners has died")
         words = message.split()
@@ -179,13 +169,28 @@ class SpinGuard:
         self.back.clear()
 
 
-def _watch(namespace: int, requests: socket.socket) -> None:
+def fork_watcher() -> socket.socket:
+    """Fork the watcher, which is then told of its container by a SpinGuard; returns its socket.
+
+    The earlier the better: what is ours at a fork is copied, page by page, when we next write to
+    it. Where we have not joined the container's user namespace, we are still the owner of it, who
+    has all capabilities there (user_namespaces(7)).
+    """
+    return fork_aide("nsbuild-watch", _watch, outlives=True)
+
+
+def _watch(requests: socket.socket) -> None:
     """The watcher: answers each message with the container's threads, until the end."""
     # Whoever kills the process group that we all belong to shall not kill who clears up after it.
     os.setpgid(0, 0)
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    for message in messages(requests):
+    os.chdir("/proc")
+    said = messages(requests)
+    namespace = int(next(said, b"0"))
+    if not namespace:
+        return
+    for message in said:
         if message == _DISMISSED:
             return
         tasks = tasks_of(namespace)[:_MOST_TASKS]

@@ -43,14 +43,14 @@ class SpinWatch:
         self._asked = False
         self._overdue = 0
         add_source(self._timer, self._tick)
-        add_source(spin.watcher().fileno(), self._answered)
+        add_source(spin.watcher.fileno(), self._answered)
 
     def _tick(self) -> None:
         os.read(self._timer, 8)
         if not self._spin.quiet(self._listener.received):
             self._overdue = 0
         elif not self._asked:
-            self._spin.watcher().send(b"?")
+            self._spin.watcher.send(b"?")
             self._asked = True
         else:
             self._overdue += 1

@@ -157,7 +157,7 @@ def test_a_spinner_steps_back_until_it_calls_or_for_a_while() -> None:
     watcher, answer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with watcher, answer:
         try:
-            guard = SpinGuard(0, 1.0, 10, watcher)
+            guard = SpinGuard(1, 1.0, 10, watcher)
             for ticks, received, stepped in ((0, 5, 0), (200, 6, 0), (200, 5, sleeper.pid)):
                 guard.quiet(5)
                 answer.send(b"%d %d 0 0 1 1" % (ticks, sleeper.pid))
