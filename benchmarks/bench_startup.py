@@ -5,6 +5,7 @@ from __future__ import annotations
 import compileall
 import resource
 import shutil
+import statistics
 import subprocess
 import tarfile
 from pathlib import Path
@@ -22,6 +23,10 @@ from benchmarks.common import (
 )
 
 IMAGE = "localhost/nsbuild-bench"
+RUN, PODMAN = "nsbuild run --rm IMAGE", "podman run --rm IMAGE"
+"""Both with the network that they give a container unless told otherwise, as a user has them."""
+ALONE = "podman run --network=none"
+"""With no more network than nsbuild's has."""
 
 
 def tarball() -> Path:
@@ -36,14 +41,14 @@ def tarball() -> Path:
     return path
 
 
-def run_command() -> list[str | Path]:
+def run_command(*options: str) -> list[str | Path]:
     """`nsbuild run` of that image in a store of our own."""
     nsbuild: list[str | Path] = ["env", f"NSBUILD_STORE={CACHE / 'store'}", NSBUILD]
     output([*nsbuild, "import", "-q", tarball(), IMAGE])
-    return [*nsbuild, "run", "--rm", IMAGE, "/bin/true"]
+    return [*nsbuild, "run", "--rm", *options, IMAGE, "/bin/true"]
 
 
-def podman_command() -> list[str | Path]:
+def podman_command(*options: str) -> list[str | Path]:
     """`podman run` of a one-file image in a storage of our own; CannotMeasure without podman."""
     store = CACHE / "podman"
     podman: list[str | Path] = ["podman", "--root", store / "root", "--runroot", store / "run"]
@@ -59,8 +64,8 @@ def podman_command() -> list[str | Path]:
         *podman,
         "run",
         "--rm",
-        "--network=none",
         *limits,
+        *options,
         IMAGE,
         "/bin/true",
     ]
@@ -77,14 +82,21 @@ def main(quick: bool) -> None:
         "bwrap --unshare-all": [*bwrap.split()],
         "nsbuild exec": [NSBUILD, "exec", "/", "/bin/true"],
         "nsbuild exec --sched=other": [NSBUILD, "exec", "--sched=other", "/", "/bin/true"],
-        "nsbuild run --rm IMAGE": run_command(),
+        RUN: run_command(),
+        "nsbuild run --network=private": run_command("--network=private"),
     }
     title("start-up of /bin/true")
     try:
-        commands["podman run"] = podman_command()
+        commands[PODMAN] = podman_command()
+        commands[ALONE] = podman_command("--network=none")
     except (CannotMeasure, subprocess.SubprocessError) as error:
-        print(f"  podman run: not measured: {error}")
+        print(f"  {PODMAN}: not measured: {error}")
     measures = {
         name: lambda command=command: seconds(command) for name, command in commands.items()
     }
-    table(alternate(measures, 7 if quick else 31), "ms", 1e3, "bwrap --unshare-all")
+    found = alternate(measures, 7 if quick else 31)
+    table(found, "ms", 1e3, "bwrap --unshare-all")
+    for name in (PODMAN, ALONE):
+        if name in found:
+            times = statistics.median(found[name]) / statistics.median(found[RUN])
+            print(f"  {name} takes {times:.2f} times as long as {RUN}")
