@@ -45,7 +45,8 @@ typedef struct {
 	PyObject_HEAD
 	Py_ssize_t slots[SLOTS];	/* where File has them */
 	PyObject *file_type, *by_key, *mounts, *nowhere, *nameless, *meet, *meet_nameless, *start, *epoch;
-	PyObject *settle;
+	PyObject *settle, *dirty, *expect;
+	int carries;			/* whether a later call of the build is told of each change */
 	PyObject *look, *stamped;	/* names of methods */
 } Files;
 
@@ -103,12 +104,17 @@ static bool number_in(Files *files, PyObject *file, int which, int64_t *value)
 	return as_number(*slot(files, file, which), value);
 }
 
+bool files_nanoseconds(int64_t seconds, int64_t rest, int64_t *value)
+{
+	if (seconds > LAST_SECOND || seconds < -LAST_SECOND || rest < 0 || rest >= NSEC)
+		return false;
+	*value = seconds * NSEC + rest;
+	return true;
+}
+
 static bool nanoseconds(const struct statx_timestamp *time, int64_t *value)
 {
-	if (time->tv_sec > LAST_SECOND || time->tv_sec < -LAST_SECOND)
-		return false;
-	*value = time->tv_sec * NSEC + time->tv_nsec;
-	return true;
+	return files_nanoseconds(time->tv_sec, time->tv_nsec, value);
 }
 
 static void split(int64_t time, int64_t *seconds, int64_t *rest)
@@ -197,10 +203,11 @@ static bool take_notice(Files *files, PyObject *file, int64_t mtime, const char 
 	struct timespec times[2];
 	PyObject *now, *stamp, *done = NULL;
 	struct statx again;
-	int64_t value = 0, rest;
+	int64_t value = 0, atime, rest;
+	bool read = *slot(files, file, ATIME) != Py_None;
 	int overflow = 0;
 
-	if (*slot(files, file, ATIME) != Py_None || !(now = PyLong_FromLongLong(mtime)))
+	if ((read && !number_in(files, file, ATIME, &atime)) || !(now = PyLong_FromLongLong(mtime)))
 		return false;
 	stamp = PyObject_CallMethodObjArgs(file, files->look, now, files->start, files->epoch, NULL);
 	Py_DECREF(now);
@@ -213,6 +220,10 @@ static bool take_notice(Files *files, PyObject *file, int64_t mtime, const char 
 	split(value, &times[1].tv_sec, &rest);
 	times[1].tv_nsec = rest;
 	times[0] = times[1];
+	if (read) {
+		split(atime, &times[0].tv_sec, &rest);
+		times[0].tv_nsec = rest;
+	}
 	if (!overflow && !PyErr_Occurred() &&
 	    utimensat(AT_FDCWD, path, times, flags & AT_SYMLINK_NOFOLLOW) == 0 &&
 	    look(path, flags, &again) == 0 && nanoseconds(&again.stx_mtime, &value))
@@ -310,22 +321,45 @@ bool files_on_disk(PyObject *self, const struct statx *kernel)
 	return found;
 }
 
-Memo *files_memo(PyObject *self, PyObject *process, const char *path, int flags, struct statx *kernel)
+/* As files_seen; `*mount`, a new reference as well, is what it is on. */
+static PyObject *seen_on(Files *files, PyObject *process, const char *path, int flags,
+			 struct statx *kernel, PyObject **mount)
 {
-	Files *files = (Files *)self;
-	PyObject *file = NULL, *mount, *id, *memo = NULL;
-	int64_t mtime, seen, ahead;
-	Stat stat;
+	PyObject *file = NULL, *id;
+	int64_t mtime, seen;
 
+	*mount = NULL;
 	if (!is_ordinary(kernel->stx_mode) || !nanoseconds(&kernel->stx_mtime, &mtime))
 		return NULL;
 	id = PyLong_FromUnsignedLongLong(kernel->stx_mnt_id);
-	mount = disk_of(files, id);
-	if (mount)
-		file = find(files, process, kernel, mount, id, path, flags);
-	if (file && ((number_in(files, file, SEEN, &seen) && seen == mtime) ||
-		     take_notice(files, file, mtime, path, flags, kernel)) &&
-	    shown(files, file, mount, kernel, &stat, &ahead))
+	*mount = disk_of(files, id);
+	Py_XINCREF(*mount);
+	if (*mount)
+		file = find(files, process, kernel, *mount, id, path, flags);
+	if (file && !(number_in(files, file, SEEN, &seen) && seen == mtime) &&
+	    !take_notice(files, file, mtime, path, flags, kernel))
+		Py_CLEAR(file);
+	Py_XDECREF(id);
+	return file;
+}
+
+PyObject *files_seen(PyObject *self, PyObject *process, const char *path, int flags, struct statx *kernel)
+{
+	PyObject *mount, *file = seen_on((Files *)self, process, path, flags, kernel, &mount);
+
+	Py_XDECREF(mount);
+	return file;
+}
+
+Memo *files_memo(PyObject *self, PyObject *process, const char *path, int flags, struct statx *kernel)
+{
+	Files *files = (Files *)self;
+	PyObject *mount, *memo = NULL;
+	PyObject *file = seen_on(files, process, path, flags, kernel, &mount);
+	int64_t ahead;
+	Stat stat;
+
+	if (file && shown(files, file, mount, kernel, &stat, &ahead))
 		memo = memo_make(kernel, &stat, ahead);
 	if (memo) {
 		PyObject *before = *slot(files, file, MEMO);
@@ -334,19 +368,50 @@ Memo *files_memo(PyObject *self, PyObject *process, const char *path, int flags,
 		Py_XDECREF(before);
 	}
 	Py_XDECREF(file);
-	Py_XDECREF(id);
+	Py_XDECREF(mount);
 	return (Memo *)memo;
+}
+
+bool files_is_dirty(PyObject *self, PyObject *file)
+{
+	return PyDict_Contains(((Files *)self)->dirty, file) == 1;
+}
+
+bool files_may_change(PyObject *self, PyObject *file)
+{
+	return !((Files *)self)->carries || files_is_dirty(self, file);
+}
+
+bool files_latest(PyObject *self, PyObject *file, int64_t *time)
+{
+	Files *files = (Files *)self;
+	int64_t changed, mtime;
+
+	if (!number_in(files, file, CHANGED, &changed) || !number_in(files, file, MTIME, &mtime))
+		return false;
+	*time = *slot(files, file, OWN) == Py_True && mtime > changed ? mtime : changed;
+	return true;
+}
+
+bool files_expect(PyObject *self, PyObject *process, unsigned tid, int parent, const char *name, PyObject *now)
+{
+	PyObject *done = PyObject_CallFunction(((Files *)self)->expect, "OIiyO", process, tid, parent,
+					       name, now);
+
+	Py_XDECREF(done);
+	return done != NULL;
 }
 
 static PyObject *files_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
 	Files *files = (Files *)type->tp_alloc(type, 0);
-	PyObject *held[10];
+	PyObject *held[12];
 
-	if (!files || !PyArg_ParseTuple(args, "O!O!O!OO!OOO!O!O", &PyType_Type, &held[0],
+	if (!files || !PyArg_ParseTuple(args, "O!O!O!OO!OOO!O!OO!Op", &PyType_Type, &held[0],
 					&PyDict_Type, &held[1], &PyDict_Type, &held[2], &held[3],
 					&PySet_Type, &held[4], &held[5], &held[6], &PyLong_Type, &held[7],
-					&PyLong_Type, &held[8], &held[9])) {
+					&PyLong_Type, &held[8], &held[9], &PyDict_Type, &held[10],
+					&held[11], &files->carries)) {
 		Py_XDECREF(files);
 		return NULL;
 	}
@@ -360,6 +425,8 @@ static PyObject *files_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUS
 	files->start = Py_NewRef(held[7]);
 	files->epoch = Py_NewRef(held[8]);
 	files->settle = Py_NewRef(held[9]);
+	files->dirty = Py_NewRef(held[10]);
+	files->expect = Py_NewRef(held[11]);
 	files->look = PyUnicode_InternFromString("look");
 	files->stamped = PyUnicode_InternFromString("stamped");
 	for (int i = 0; i < SLOTS && !PyErr_Occurred(); i++)
@@ -381,6 +448,8 @@ static void files_dealloc(Files *files)
 	Py_XDECREF(files->start);
 	Py_XDECREF(files->epoch);
 	Py_XDECREF(files->settle);
+	Py_XDECREF(files->dirty);
+	Py_XDECREF(files->expect);
 	Py_XDECREF(files->look);
 	Py_XDECREF(files->stamped);
 	Py_TYPE(files)->tp_free((PyObject *)files);
@@ -389,7 +458,7 @@ static void files_dealloc(Files *files)
 PyTypeObject FilesType = {
 	PyVarObject_HEAD_INIT(NULL, 0)
 	.tp_name = "nsbuild._hotcalls.Files",
-	.tp_doc = "Files(File, by_key, mounts, nowhere, nameless, meet, meet_nameless, start, epoch, settle)",
+	.tp_doc = "Files(File, by_key, mounts, nowhere, nameless, meet, meet_nameless, start, epoch, settle, dirty, expect, carries)",
 	.tp_basicsize = sizeof(Files),
 	.tp_flags = Py_TPFLAGS_DEFAULT,
 	.tp_new = files_new,

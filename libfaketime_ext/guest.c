@@ -38,7 +38,7 @@ bool respond(Hot *hot, int error, uint32_t flags)
  * Read from the guest. Through a descriptor that is open anyway it costs half as much; one whose
  * address space has gone with an exec reads nothing.
  */
-static ssize_t read_guest(Hot *hot, uint64_t address, void *data, size_t size)
+ssize_t read_guest(Hot *hot, uint64_t address, void *data, size_t size)
 {
 	struct iovec here = { data, size }, there = { (void *)address, size };
 	int memory = hot->memories[hot->call->pid];

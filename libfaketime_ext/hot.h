@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "changes.h"
 #include "entropy.h"
 #include "files.h"
 #include "times.h"
@@ -37,6 +38,7 @@ typedef struct Hot {
 	char names[MAX_NAMES][16];
 	int name_count;
 	Times times;
+	Changes changes;
 	Turns turns;
 	char paused;		/* a birth is in flight: only Python knows who has to wait for it */
 	char pending;		/* files are about to be made: only Python can look at any */
@@ -53,11 +55,29 @@ bool send_answer(Hot *hot, int64_t value, int error, uint32_t flags);
 /* The same with an answer that moves nothing: true, whether it was taken or not. */
 bool respond(Hot *hot, int error, uint32_t flags);
 
+/* As much of the caller's memory at `address` as can be read; -1 for none. */
+ssize_t read_guest(Hot *hot, uint64_t address, void *data, size_t size);
+
 /* The path at `address`, behind `start` in hot->path; its length, or -1 if Python had better read it. */
 int read_path(Hot *hot, uint64_t address, int start);
 
 /* Whether all of it could be written. */
 bool write_guest(Hot *hot, uint64_t address, const void *data, size_t size);
+
+/* Whether the caller looks from our root directory; else from one of its own (looks.c). */
+bool is_plain(const Hot *hot);
+
+/* Whether no file is about to be made: before that is known, only Python can look at any (looks.c). */
+bool settled(Hot *hot);
+
+/* The path that was read to hot->path + ROOM, from the guest's `dirfd`, as we can use it. */
+char *from_here(Hot *hot, int dirfd);
+
+/*
+ * A descriptor, with O_PATH and `flags`, of what that path leads to for the caller; -1 with errno, or -2 if
+ * Python had better look. With an exception all is over.
+ */
+int open_for_guest(const Hot *hot, const char *path, int flags);
 
 /* Whether the call that was received is a look at a file, and was answered (looks.c). */
 bool answer_look(Hot *hot);

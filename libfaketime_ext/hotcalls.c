@@ -1,8 +1,8 @@
 /*
  * hotcalls: the calls that a build makes most, answered without running any Python.
  *
- * Seven of eight notified calls are a stat, an open for reading of a file that is shown as it is, or a
- * short getrandom; some read a link or a clock. Here they are answered between epoll_wait and the next
+ * Eight of nine notified calls are a stat, an open of a file that is shown as it is, or a short
+ * getrandom; some read a link or a clock, or change a file. Here they are answered between epoll_wait and the next
  * epoll_wait; whatever is not one of them, or is in the least unusual, is handed to Python untouched, as
  * if this file did not exist. It knows only what Python has told it:
  *
@@ -74,9 +74,9 @@ static bool answer(Hot *hot)
 
 	switch (data->nr) {
 	case SYS_openat:
-		return answer_open(hot, args[1], args[2]);
+		return answer_open(hot, args[1], args[2]) || answer_change(hot);
 	case SYS_open:
-		return answer_open(hot, args[0], args[1]);
+		return answer_open(hot, args[0], args[1]) || answer_change(hot);
 	case SYS_getrandom:
 		return answer_random(hot, args[0], args[1], (unsigned)args[2]);
 	/* To have a look, with a timeout of 0, and to wait without one. */
@@ -93,7 +93,7 @@ static bool answer(Hot *hot)
 	case SYS_exit_group:
 		return hot->quick_exit && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 	}
-	return answer_look(hot) || answer_time(hot);
+	return answer_look(hot) || answer_time(hot) || answer_change(hot);
 }
 
 /* Whether enough is known to answer the call that was received. */
@@ -291,6 +291,7 @@ static PyObject *hot_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED
 				      &hot->quick_exit, &FilesType, &files, &PyType_Type, &process,
 				      &PyType_Type, &stream, &turns, &plain) ||
 	    !streams_init(&hot->streams, process, stream) || !times_init(&hot->times, process) ||
+	    !changes_init(&hot->changes) ||
 	    !turns_init(&hot->turns, turns))
 		goto fail;
 	hot->place = slot_offset(process, "place");
@@ -340,6 +341,7 @@ static void hot_dealloc(Hot *hot)
 	Py_XDECREF(hot->plain);
 	Py_XDECREF(hot->files);
 	times_clear(&hot->times);
+	changes_clear(&hot->changes);
 	turns_clear(&hot->turns);
 	free(hot->call);
 	free(hot->answer);

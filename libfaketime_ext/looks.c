@@ -13,8 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Whether the caller looks from our root directory; else from one of its own. */
-static bool is_plain(const Hot *hot)
+bool is_plain(const Hot *hot)
 {
 	return *slot_at(hot->processes[hot->call->pid], hot->place) == hot->plain;
 }
@@ -30,8 +29,7 @@ static bool show(Hot *hot, const char *path, int flags, struct statx *file, uint
 	       write_guest(hot, buffer, memo->shown, STAT_SIZE) && respond(hot, 0, 0);
 }
 
-/* Whether no file is about to be made: before that is known, only Python can look at any. */
-static bool settled(Hot *hot)
+bool settled(Hot *hot)
 {
 	if (hot->pending && files_settle(hot->files, hot->call->pid))
 		hot->pending = false;
@@ -58,8 +56,7 @@ static bool absent(const char *path, int length, int dirfd)
 	       !strstr(path, "proc") && !strstr(path, "dev/") && !strstr(path, "self");
 }
 
-/* The path that was read to hot->path + ROOM, from the guest's `dirfd`, as we can use it. */
-static char *from_here(Hot *hot, int dirfd)
+char *from_here(Hot *hot, int dirfd)
 {
 	char *path = hot->path + ROOM, prefix[ROOM];
 	int size;
@@ -104,6 +101,12 @@ static int open_from_its_root(const Hot *hot, const char *path, int flags)
 	}
 	errno = error;
 	return found;
+}
+
+int open_for_guest(const Hot *hot, const char *path, int flags)
+{
+	return is_plain(hot) ? open(path, O_PATH | O_CLOEXEC | flags)
+			     : open_from_its_root(hot, path, flags);
 }
 
 /* The same, looked at: `link` is how we name it then. */

@@ -38,6 +38,9 @@ class Files:
         start: int,
         epoch: int,
         settle: Callable[[int], bool],
+        dirty: dict[File, bytes],
+        expect: Callable[[Process, int, int, bytes, int], None],
+        carries: bool,
         /,
     ) -> None: ...
 

@@ -317,6 +317,11 @@ class FileTimes:
             ahead,
         )
 
+    def expect(self, process: Process, tid: int, parent: int, name: bytes, time: int) -> None:
+        """Thread `tid` of `process` is about to make `name` in `parent`, an O_PATH descriptor."""
+        birth = self.birth_name(process)
+        self.pending.append(Pending(tid, process, parent, name, birth, time))
+
     def settle(self, tid: int) -> bool:
         """Find what was about to be made or moved; `tid` makes a call, so its own are done.
 

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from .turns import Turns
     from .vdso import Patch
 
-_LOOKS = frozenset(NR[name] for name in ("newfstatat", "stat", "lstat", "fstat"))
+_CHANGES = (
+    *("fchmod", "fchown", "chmod", "chown", "lchown", "fchmodat", "fchownat", "utimensat"),
+    *("mkdir", "mkdirat", "symlink", "symlinkat", "unlink", "unlinkat", "rmdir"),
+)
+_LOOKS = frozenset(NR[name] for name in ("newfstatat", "stat", "lstat", "fstat", *_CHANGES))
 """Before these, files that were about to be made are looked for."""
 _ANSWERED = _LOOKS | {
     NR[name]
@@ -66,6 +70,9 @@ def make_hot(
         times.start,
         times.epoch,
         times.settle,
+        times.dirty,
+        times.expect,
+        times.earlier is not None,
     )
     return extension.Hot(
         listener,

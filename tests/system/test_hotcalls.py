@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from nsbuild.supervisor import extension
@@ -264,3 +266,22 @@ def test_looks_within_a_chroot_are_the_same_without_it(ns: Runner) -> None:
     ]
     assert runs[0].lines == runs[1].lines == runs[2].lines
     assert len(runs[0].lines) > 90
+
+
+@pytest.mark.parametrize("where", [(), ("chroot",)])
+def test_writers_do_the_same_without_it(ns: Runner, where: tuple[str, ...]) -> None:
+    script = (Path(__file__).parent / "writers.py").read_text()
+    runs, left = [], []
+    for env in ({}, WITHOUT, {}):
+        cwd = ns.directory()
+        runs.append(ns.exec("/usr/bin/python3", "-c", script, *where, cwd=cwd, env=env).ok())
+        # To read a directory or a link gives it another atime.
+        files = [path for path in cwd.rglob("*") if path.is_file() and not path.is_symlink()]
+        found = {path.relative_to(cwd): path.stat() for path in files}
+        left.append({name: (one.st_atime_ns, one.st_mtime_ns) for name, one in found.items()})
+    for one, other in zip(runs[0].lines, runs[1].lines, strict=True):
+        assert one == other
+    assert runs[0].lines == runs[2].lines
+    assert len(runs[0].lines) > 4000
+    assert left[0] == left[1] == left[2]
+    assert bool(left[0]) != bool(where)

@@ -29,7 +29,7 @@ from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.answers.event import NOTHING, Event, Look
 from nsbuild.supervisor.answers.nodes import NAMES, Nodes
-from nsbuild.supervisor.filetimes import FileTimes, Move, Pending, link_text, path_of, path_of_fd
+from nsbuild.supervisor.filetimes import FileTimes, Move, link_text, path_of, path_of_fd
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
 from nsbuild.supervisor.processes import Process
@@ -178,8 +178,7 @@ class Write:
         if event.moved is not None:
             times.pending.append(Move(call.tid, process, *event.moved))
         for parent, name in event.births:
-            birth = times.birth_name(process)
-            times.pending.append(Pending(call.tid, process, parent, name, birth, now))
+            times.expect(process, call.tid, parent, name, now)
 
     def _begin(self, call: Call) -> Event:
         if self._times.pending:
