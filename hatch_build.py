@@ -17,8 +17,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SOURCES = tuple(
     f"libfaketime_ext/{name}.c"
     for name in (
-        *("changes", "entropy", "files", "guest", "hotcalls", "looks", "memo", "numbers"),
-        *("renew", "times", "turns"),
+        *("changes", "directories", "entropy", "files", "guest", "hotcalls", "looks", "memo"),
+        *("numbers", "renew", "times", "turns"),
     )
 )
 

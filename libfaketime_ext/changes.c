@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -162,18 +163,39 @@ static bool change_fd(Hot *hot, int fd, const Asked *asked)
 	return change(hot, seen_at(hot, hot->path, 0, &kernel), asked);
 }
 
+/*
+ * The descriptor that `path` of the guest's own /proc stands for, -1 for none: so the C library does what the
+ * kernel's fchmodat(2) cannot. We cannot follow that link: we have no process in that /proc.
+ */
+static int own_fd(const Hot *hot, const char *path)
+{
+	static const char links[] = "/proc/self/fd/";
+	const char *digits = path + sizeof links - 1;
+	struct statx file;
+
+	if (strncmp(path, links, sizeof links - 1) != 0 || strlen(digits) > 9 || !*digits ||
+	    strspn(digits, "0123456789") != strlen(digits))
+		return -1;
+	return hot->proc_mount && is_plain(hot) && look("/proc", 0, &file) == 0 &&
+			       file.stx_mnt_id == hot->proc_mount
+		       ? atoi(digits)
+		       : -1;
+}
+
 /* The same of what the guest's path leads to. */
 static bool change_at(Hot *hot, int dirfd, uint64_t address, unsigned flags, const Asked *asked)
 {
 	struct statx kernel;
+	int length, fd;
 	bool absent;
-	int length;
 
 	if (!settled(hot))
 		return false;
 	length = read_path(hot, address, ROOM);
 	if (length == 0 && flags & AT_EMPTY_PATH)
 		return change_fd(hot, dirfd, asked);
+	if (length > 0 && !(flags & AT_SYMLINK_NOFOLLOW) && (fd = own_fd(hot, hot->path + ROOM)) >= 0)
+		return change_fd(hot, fd, asked);
 	return length > 0 && change(hot,
 				    seen(hot, from_here(hot, dirfd), !(flags & AT_SYMLINK_NOFOLLOW),
 					 &kernel, &absent),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "changes.h"
+#include "directories.h"
 #include "entropy.h"
 #include "files.h"
 #include "times.h"
@@ -25,6 +26,7 @@ typedef struct Hot {
 	PyObject_HEAD
 	int listener, epoll;
 	int proc, root;		/* the directory that we work in, and our own root */
+	uint64_t proc_mount;	/* the mount that our /proc is, 0 for none */
 	PyObject *files;	/* a Files */
 	PyObject *plain;	/* the place of who looks from our root */
 	Py_ssize_t place;	/* where a Process has its place */
@@ -39,6 +41,7 @@ typedef struct Hot {
 	int name_count;
 	Times times;
 	Changes changes;
+	Directories directories;
 	Turns turns;
 	char paused;		/* a birth is in flight: only Python knows who has to wait for it */
 	char pending;		/* files are about to be made: only Python can look at any */

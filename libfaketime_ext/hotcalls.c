@@ -93,7 +93,7 @@ static bool answer(Hot *hot)
 	case SYS_exit_group:
 		return hot->quick_exit && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 	}
-	return answer_look(hot) || answer_time(hot) || answer_change(hot);
+	return answer_look(hot) || answer_time(hot) || answer_change(hot) || answer_end(hot);
 }
 
 /* Whether enough is known to answer the call that was received. */
@@ -282,6 +282,7 @@ static PyObject *hot_forget(Hot *hot, PyObject *arg)
 static PyObject *hot_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
 	PyObject *names, *files, *process, *stream, *turns, *plain;
+	struct statx file;
 	Hot *hot = (Hot *)type->tp_alloc(type, 0);
 
 	if (hot)
@@ -291,7 +292,7 @@ static PyObject *hot_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED
 				      &hot->quick_exit, &FilesType, &files, &PyType_Type, &process,
 				      &PyType_Type, &stream, &turns, &plain) ||
 	    !streams_init(&hot->streams, process, stream) || !times_init(&hot->times, process) ||
-	    !changes_init(&hot->changes) ||
+	    !changes_init(&hot->changes) || !directories_init(&hot->directories, process) ||
 	    !turns_init(&hot->turns, turns))
 		goto fail;
 	hot->place = slot_offset(process, "place");
@@ -303,6 +304,8 @@ static PyObject *hot_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED
 		PyErr_SetFromErrno(PyExc_OSError);
 		goto fail;
 	}
+	if (look("/proc", 0, &file) == 0)
+		hot->proc_mount = file.stx_mnt_id;
 	hot->plain = Py_NewRef(plain);
 	hot->files = Py_NewRef(files);
 	if (PyTuple_GET_SIZE(names) > MAX_NAMES) {
@@ -342,6 +345,7 @@ static void hot_dealloc(Hot *hot)
 	Py_XDECREF(hot->files);
 	times_clear(&hot->times);
 	changes_clear(&hot->changes);
+	directories_clear(&hot->directories);
 	turns_clear(&hot->turns);
 	free(hot->call);
 	free(hot->answer);

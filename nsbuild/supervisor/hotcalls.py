@@ -33,7 +33,10 @@ _CHANGES = (
     *("fchmod", "fchown", "chmod", "chown", "lchown", "fchmodat", "fchownat", "utimensat"),
     *("mkdir", "mkdirat", "symlink", "symlinkat", "unlink", "unlinkat", "rmdir"),
 )
-_LOOKS = frozenset(NR[name] for name in ("newfstatat", "stat", "lstat", "fstat", *_CHANGES))
+_LOOKS = frozenset(
+    NR[name]
+    for name in ("newfstatat", "stat", "lstat", "fstat", "getdents64", "getdents", *_CHANGES)
+)
 """Before these, files that were about to be made are looked for."""
 _ANSWERED = _LOOKS | {
     NR[name]
