@@ -123,7 +123,7 @@ static bool answered_in_turn(Hot *hot)
 
 	if (!turns->known)
 		return answered(hot);
-	if (!is_known(hot) || !(turn = turns_may_call(turns, hot->call->pid)))
+	if (!is_known(hot) || !(turn = turns_may_call(turns, hot->call->pid, hot->listener)))
 		return false;
 	alone = turns_alone(turns, turn);
 	if (!alone && !turns_note(turns, turn))

@@ -9,10 +9,10 @@
 
 /* Python's own objects, and where a Turn and its Watch have their attributes. */
 typedef struct {
-	PyObject *known, *free, *asleep;	/* dicts of Turn by thread */
+	PyObject *known, *free, *asleep, *left;	/* dicts of Turn by thread */
 	PyObject *kept;				/* a list */
 	PyTypeObject *type;
-	Py_ssize_t watch, runs, place, since, busy, fd;
+	Py_ssize_t watch, runs, place, since, busy, fd, stat, tid;
 } Turns;
 
 /* Of None as well, for a Turns that is not asked; false with an exception. */
@@ -20,8 +20,11 @@ bool turns_init(Turns *turns, PyObject *python);
 
 void turns_clear(Turns *turns);
 
-/* The thread's Turn, borrowed, if it waits for nobody; NULL if it does, perhaps with an exception. */
-PyObject *turns_may_call(const Turns *turns, unsigned tid);
+/*
+ * The thread's Turn, borrowed, if it waits for nobody; NULL if it does, perhaps with an exception. Calls that
+ * have not been received yet wait at the descriptor `listener`.
+ */
+PyObject *turns_may_call(const Turns *turns, unsigned tid, int listener);
 
 /* Whether the next answer to the thread changes nothing: there is nobody else. */
 bool turns_alone(const Turns *turns, PyObject *turn);

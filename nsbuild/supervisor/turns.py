@@ -21,8 +21,9 @@ may serve others while they sleep like that, and a thread that looks again and a
 
 Performance contract: a call costs one read of /proc, 0.7 us, for each thread that was let go before
 its caller or waits for something else than for us or for the end of a child. For hot calls the
-extension does that, and if nobody has run, Python learns nothing of the call. Each thread costs an
-opened file, 5 us, and another one if it is seen to have run.
+extension does that, and Python learns nothing of the call if nobody has run, or if who has sleeps
+again and waits for another. Each thread costs an opened file, 5 us, and another one if it is seen
+to have run.
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ ENDED = b"X"
 
 
 class Watch:
-    """What can be seen of a thread from outside; `fd` is its open schedstat."""
+    """What can be seen of a thread from outside; `fd` and `stat` are files of /proc, open."""
 
-    __slots__ = ("_stat", "fd", "tid")
+    __slots__ = ("fd", "stat", "tid")
 
     def __init__(self, tid: int) -> None:
         self.tid = tid
-        self.fd = self._stat = -1
+        self.fd = self.stat = -1
 
     def open(self) -> bool:
         """Begin, while it waits in a call or has just been born; False if it cannot be seen."""
@@ -77,10 +78,10 @@ class Watch:
 
     def close(self) -> None:
         """End."""
-        for fd in (self.fd, self._stat):
+        for fd in (self.fd, self.stat):
             if fd >= 0:
                 os.close(fd)
-        self.fd = self._stat = -1
+        self.fd = self.stat = -1
 
     def runs(self) -> int:
         """How often it has been put on a CPU; -1 if it has ended."""
@@ -92,13 +93,13 @@ class Watch:
     def state(self) -> tuple[bytes, float]:
         """Its state as in proc_pid_stat(5), and the CPU time that it has used, in seconds."""
         try:
-            if self._stat < 0:
+            if self.stat < 0:
                 path = f"{self.tid}/task/{self.tid}/stat"
-                self._stat = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                self.stat = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 if self.runs() < 0:
                     # The number may have been another's already.
                     return ENDED, 0.0
-            fields = os.pread(self._stat, 512, 0).rpartition(b")")[2].split()
+            fields = os.pread(self.stat, 512, 0).rpartition(b")")[2].split()
         except OSError:
             # It has ended, or we have no descriptor left: then it is not looked at any more.
             return ENDED, 0.0
@@ -175,7 +176,7 @@ class Turns:
         """Those that have been answered, in that order, and have not been seen asleep since."""
         self.asleep: dict[int, Turn] = {}
         """Those that wait for somebody."""
-        self._left: dict[int, Turn] = {}
+        self.left: dict[int, Turn] = {}
         """Those that wait for a child's end, which is known; and for whom nobody waits longer."""
         self.kept: list[Kept] = []
         self.pending: set[int] = set()
@@ -259,7 +260,7 @@ class Turns:
             return
         if call.nr == NR["vfork"] or (call.nr == NR["clone"] and call.args[0] & CLONE_VFORK):
             # It sleeps as if for a disk, until its child has another program.
-            self._put(turn, self._left)
+            self._put(turn, self.left)
         else:
             self._put(turn, self.free)
 
@@ -272,7 +273,7 @@ class Turns:
 
     def woken(self, tid: int) -> None:
         """A child of the process that `tid` leads has ended."""
-        turn = self._left.get(tid)
+        turn = self.left.get(tid)
         if turn is not None:
             self._put(turn, self.asleep)
 
@@ -316,11 +317,11 @@ class Turns:
         if state in (b"R", b"D") and watch.tid not in self._back:
             if self._has_patience(turn, state, used):
                 return True
-            self._put(turn, self._left)
+            self._put(turn, self.left)
             self.gave_up(watch.tid)
             return False
         turn.runs = runs
-        self._put(turn, self._left if watch.waits_for_child() else self.asleep)
+        self._put(turn, self.left if watch.waits_for_child() else self.asleep)
         return False
 
     def _has_patience(self, turn: Turn, state: bytes, used: float) -> bool:
