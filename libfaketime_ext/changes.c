@@ -52,7 +52,7 @@ static PyObject *next_time(const Hot *hot, PyObject *file)
 	int64_t wall, latest = 0;
 	bool known;
 
-	if (*slot_at(caller(hot), times->has_children) != Py_False || !clock ||
+	if (!clock || !times_catch_up(times, caller(hot)) ||
 	    (file && !files_latest(hot->files, file, &latest)))
 		return NULL;
 	held = PyObject_GetAttr(clock, times->wall);

@@ -1,7 +1,7 @@
 /*
  * Readings of clocks, as nsbuild/supervisor/answers/time.py gives them: which reading is next and what a
- * reading moves is left to the methods of Python's own Clock and Process. A process with children may
- * have to move up to theirs first: that is Python's, and so is what is no clock, or cannot be written.
+ * reading moves is left to the methods of Python's own Clock and Process, and so is whether a process
+ * with children has to move up to theirs first. What is no clock, or cannot be written, is Python's.
  */
 
 #include "hot.h"
@@ -34,8 +34,9 @@ typedef struct {
 	bool returned;		/* whether the seconds are returned as well */
 } Reading;
 
-bool times_init(Times *times, PyObject *process_type)
+bool times_init(Times *times, PyObject *process_type, PyObject *merge)
 {
+	times->merge = Py_NewRef(merge);
 	times->clock = slot_offset(process_type, "clock");
 	times->has_children = slot_offset(process_type, "has_children");
 	times->next_wall = PyUnicode_InternFromString("next_wall");
@@ -49,6 +50,7 @@ bool times_init(Times *times, PyObject *process_type)
 
 void times_clear(Times *times)
 {
+	Py_CLEAR(times->merge);
 	Py_CLEAR(times->next_wall);
 	Py_CLEAR(times->next_monotonic);
 	Py_CLEAR(times->next_cpu);
@@ -90,10 +92,21 @@ static bool reading_of(const struct seccomp_data *call, Reading *reading)
 	return false;
 }
 
+bool times_catch_up(const Times *times, PyObject *process)
+{
+	PyObject *done;
+
+	if (*slot_at(process, times->has_children) == Py_False)
+		return true;
+	done = PyObject_CallOneArg(times->merge, process);
+	Py_XDECREF(done);
+	return done != NULL;
+}
+
 /* What the caller's next reading is: a new reference, NULL perhaps with an exception. */
 static PyObject *next_reading(const Times *times, PyObject *process, PyObject *clock, unsigned clocks)
 {
-	if (*slot_at(process, times->has_children) != Py_False || !clock)
+	if (!clock || !times_catch_up(times, process))
 		return NULL;
 	return clocks == CPU ? PyObject_CallMethodNoArgs(process, times->next_cpu)
 			     : PyObject_CallMethodNoArgs(clock, clocks == WALL ? times->next_wall

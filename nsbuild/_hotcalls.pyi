@@ -71,6 +71,7 @@ class Hot:
         stream_type: type[Stream],
         turns: Turns | None,
         plain: Place,
+        merge: Callable[[Process], None],
         /,
     ) -> None: ...
     def wait(self, timeout: int, /) -> tuple[list[tuple[int, int]], tuple[int, ...] | None]: ...

@@ -7,7 +7,7 @@ longer, and that is all. With a trace every call does, since each has to be writ
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
 from nsbuild.determinism.entropy import Stream
@@ -55,11 +55,13 @@ def make_hot(
     quick_exit: bool,
     times: FileTimes,
     turns: Turns | None,
+    merge: Callable[[Process], None],
 ) -> Hot:
     """The extension at work on a listener and the epoll that watches it.
 
     `names` are the last names of paths that only Python opens; with `quick_exit` nothing has to be
-    done before a process ends. Who may not call yet, by `turns`, is handed on.
+    done before a process ends. Who may not call yet, by `turns`, is handed on. `merge` moves a
+    process up to the children that it has reaped.
     """
     devices = times.devices
     files = extension.Files(
@@ -88,6 +90,7 @@ def make_hot(
         Stream,
         turns,
         PLAIN,
+        merge,
     )
 
 

@@ -178,7 +178,8 @@ class Supervisor:
         if self.trace.enabled or not extension.available():
             return None
         fds = self.listener.fd, self.epoll.fileno()
-        hot = hotcalls.make_hot(*fds, ONLY_BY_US, self.eager is None, self.times, self.turns)
+        quick, merge = self.eager is None, self.table.merge_reaped
+        hot = hotcalls.make_hot(*fds, ONLY_BY_US, quick, self.times, self.turns, merge)
         self.listener.hot = hot
         spin = self.parts.spin
         return Keeper(hot, self.births, self.times, () if spin is None else spin.back)
