@@ -92,11 +92,10 @@ static bool call(PyObject *object, PyObject *method, PyObject *argument)
 	return done != NULL;
 }
 
-/* The file at `path`, as it is now: a new reference, NULL if that is for Python. */
-static PyObject *seen_at(Hot *hot, const char *path, int flags, struct statx *kernel)
+/* The file that a link of /proc leads to, as it is now: a new reference, NULL if that is for Python. */
+static PyObject *seen_at(Hot *hot, const char *link, struct statx *kernel)
 {
-	return look(path, flags, kernel) == 0 ? files_seen(hot->files, caller(hot), path, flags, kernel)
-					      : NULL;
+	return look(link, 0, kernel) == 0 ? files_seen(hot->files, caller(hot), link, 0, kernel) : NULL;
 }
 
 /*
@@ -109,18 +108,19 @@ static PyObject *seen(Hot *hot, const char *path, bool through, struct statx *ke
 	char link[32];
 	int found;
 
-	errno = 0;
 	if (is_plain(hot)) {
-		file = seen_at(hot, path, through ? 0 : AT_SYMLINK_NOFOLLOW, kernel);
-		*absent = !file && errno == ENOENT;
-		return file;
+		int flags = through ? 0 : AT_SYMLINK_NOFOLLOW;
+		bool there = look(path, flags, kernel) == 0;
+
+		*absent = !there && errno == ENOENT;
+		return there ? files_seen(hot->files, caller(hot), path, flags, kernel) : NULL;
 	}
 	found = open_for_guest(hot, path, through ? 0 : O_NOFOLLOW);
 	*absent = found == -1 && errno == ENOENT;
 	if (found < 0)
 		return NULL;
 	sprintf(link, "self/fd/%d", found);
-	file = seen_at(hot, link, 0, kernel);
+	file = seen_at(hot, link, kernel);
 	close(found);
 	return file;
 }
@@ -160,7 +160,7 @@ static bool change_fd(Hot *hot, int fd, const Asked *asked)
 	if (fd < 0 || !settled(hot))
 		return false;
 	snprintf(hot->path, sizeof hot->path, "%u/fd/%d", hot->call->pid, fd);
-	return change(hot, seen_at(hot, hot->path, 0, &kernel), asked);
+	return change(hot, seen_at(hot, hot->path, &kernel), asked);
 }
 
 /*
@@ -268,7 +268,7 @@ static bool birth(Hot *hot, char *path)
 	if (fd < 0)
 		return false;
 	sprintf(link, "self/fd/%d", fd);
-	parent = as_parent(hot, seen_at(hot, link, 0, &kernel), &kernel);
+	parent = as_parent(hot, seen_at(hot, link, &kernel), &kernel);
 	if (parent && (now = next_time(hot, NULL))) {
 		done = true;
 		if (goes_on(hot, now)) {

@@ -1,8 +1,8 @@
 /*
  * hotcalls: the calls that a build makes most, answered without running any Python.
  *
- * Eight of nine notified calls are a stat, an open of a file that is shown as it is, or a short
- * getrandom; some read a link or a clock, or change a file. Here they are answered between epoll_wait and the next
+ * Eight of nine notified calls are a stat, an open of a file that is shown as it is, or a short getrandom;
+ * some read a link or a clock, or change a file. Here they are answered between epoll_wait and the next
  * epoll_wait; whatever is not one of them, or is in the least unusual, is handed to Python untouched, as
  * if this file did not exist. It knows only what Python has told it:
  *
