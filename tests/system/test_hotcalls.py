@@ -285,3 +285,59 @@ def test_writers_do_the_same_without_it(ns: Runner, where: tuple[str, ...]) -> N
     assert len(runs[0].lines) > 4000
     assert left[0] == left[1] == left[2]
     assert bool(left[0]) != bool(where)
+
+
+AT_A_PIPE = """
+import os, time
+
+def stage(number, read, write):
+    # Each round some call, then wait for one another at both ends, as a decompressor and tar do.
+    for round_ in range(40):
+        size = 4096 * (1 + (round_ * 7 + number * 3) % 30)
+        if read is not None:
+            while size > 0 and (data := os.read(read, size)):
+                size -= len(data)
+                os.stat("/usr/bin/env")
+        for name in range(round_ % 3):
+            path = f"{number}-{round_}-{name}"
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            os.fchmod(fd, 0o600)
+            os.close(fd)
+            log.append((path, time.time_ns(), time.monotonic_ns()))
+        if write is not None:
+            os.write(write, bytes(4096 * (1 + (round_ * 7 + (number + 1) * 3) % 30)))
+
+log, before, children = [], None, []
+for number in range(4):
+    read, write = os.pipe() if number < 3 else (None, None)
+    if os.fork() == 0:
+        if read is not None:
+            os.close(read)
+        stage(number, before, write)
+        with open(f"log{number}", "w") as file:
+            print(*log, sep="\\n", file=file)
+        os._exit(0)
+    for end in (before, write):
+        if end is not None:
+            os.close(end)
+    before = read
+for _ in range(4):
+    os.wait()
+    log.append(time.time_ns())
+for name in sorted(os.listdir(".")):
+    found = os.stat(name)
+    print(name, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+for number in range(4):
+    print(open(f"log{number}").read())
+print(log)
+"""
+
+
+def test_who_waits_at_pipes_comes_in_the_same_order_without_it(root: Runner) -> None:
+    """Under SCHED_FIFO, which alone promises an order."""
+    runs = []
+    for env in ({}, WITHOUT, {}):
+        command = "/usr/bin/python3", "-c", AT_A_PIPE
+        runs.append(root.exec(*command, cwd=root.directory(), env=env).ok())
+    assert runs[0].lines == runs[1].lines == runs[2].lines
+    assert len(runs[0].lines) > 300
