@@ -140,7 +140,9 @@ class Keeper:
         looked for.
         """
         tid, times, hot = call.tid, self._times, self.hot
-        if call.nr not in _ANSWERED or call.id == hot.declined:
+        if call.nr not in _ANSWERED or call.id == hot.declined or process.threads_made:
+            # With threads, files are looked for only where the guest cannot run meanwhile,
+            # since we may have to wait for a disk.
             return False
         hot.paused = self._births.keeping
         pending = times.pending and call.nr in _LOOKS
