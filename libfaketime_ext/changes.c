@@ -214,7 +214,7 @@ static bool asked_time(const struct timespec *time, PyObject **value)
 		*value = Py_NewRef(Py_None);
 		return true;
 	}
-	if (time->tv_nsec < 0 || !files_nanoseconds(time->tv_sec, time->tv_nsec, &nanoseconds))
+	if (!files_nanoseconds(time->tv_sec, time->tv_nsec, &nanoseconds))
 		return false;
 	*value = PyLong_FromLongLong(nanoseconds);
 	return *value;

@@ -163,7 +163,7 @@ static int look_at(const Turns *turns, PyObject *turn, int listener)
 	if (Py_TYPE(turn) != turns->type || !as_number(*slot_at(turn, turns->runs), &before))
 		return UNKNOWN;
 	now = runs_of(turns, turn);
-	if (now == before)
+	if (now >= 0 && now == before)
 		return RESTS;
 	watch = *slot_at(turn, turns->watch);
 	if (now < 0 || state_of(turns, watch) != 'S' || !all_heard(listener) ||
