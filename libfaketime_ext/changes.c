@@ -285,18 +285,26 @@ static bool birth(Hot *hot, char *path)
 	return done && !PyErr_Occurred();
 }
 
-/* What the guest's path says is about to be made, if nothing is there. */
+/* Let the kernel do what changes nothing that we know of. */
+static bool no_event(Hot *hot)
+{
+	return respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+}
+
+/* What the guest's path says is about to be made; if something is there, nothing is. */
 static bool make(Hot *hot, int dirfd, uint64_t address)
 {
 	struct statx kernel;
+	PyObject *file;
 	bool absent;
 	char *path;
 
 	if (!settled(hot) || read_path(hot, address, ROOM) <= 0)
 		return false;
 	path = from_here(hot, dirfd);
-	Py_XDECREF(seen(hot, path, false, &kernel, &absent));
-	return absent && birth(hot, path);
+	file = seen(hot, path, false, &kernel, &absent);
+	Py_XDECREF(file);
+	return absent ? birth(hot, path) : file && no_event(hot);
 }
 
 /* The content of `file`, a reference of ours, may change. */
@@ -312,10 +320,16 @@ static bool write_to(Hot *hot, PyObject *file)
 	return done && !PyErr_Occurred();
 }
 
+/* Whether it is a node of the device that swallows what is written to it. */
+static bool is_null(const struct statx *file)
+{
+	return S_ISCHR(file->stx_mode) && file->stx_rdev_major == 1 && file->stx_rdev_minor == 3;
+}
+
 static bool open_to_write(Hot *hot, int dirfd, uint64_t address, unsigned flags)
 {
 	bool writes = flags & (O_WRONLY | O_RDWR | O_TRUNC), creates = flags & O_CREAT, absent;
-	struct statx kernel;
+	struct statx kernel = { 0 };
 	PyObject *file;
 	char *path;
 
@@ -330,10 +344,10 @@ static bool open_to_write(Hot *hot, int dirfd, uint64_t address, unsigned flags)
 	if (file && writes && !(creates && flags & O_EXCL) && S_ISREG(kernel.stx_mode))
 		return write_to(hot, file);
 	Py_XDECREF(file);
-	return false;
+	return !file && is_null(&kernel) && no_event(hot);
 }
 
-/* Something that has no other name is about to be removed. */
+/* Something that has no other name is about to be removed, or nothing. */
 static bool unlink_at(Hot *hot, int dirfd, uint64_t address)
 {
 	PyObject *file, *parent = NULL, *now = NULL;
@@ -345,6 +359,8 @@ static bool unlink_at(Hot *hot, int dirfd, uint64_t address)
 		return false;
 	path = from_here(hot, dirfd);
 	file = seen(hot, path, false, &kernel, &absent);
+	if (absent)
+		return no_event(hot);
 	if (file && (S_ISDIR(kernel.stx_mode) || kernel.stx_nlink == 1) && cut(path, name))
 		parent = as_parent(hot, seen(hot, path, true, &kernel, &absent), &kernel);
 	Py_XDECREF(file);

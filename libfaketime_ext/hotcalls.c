@@ -281,17 +281,19 @@ static PyObject *hot_forget(Hot *hot, PyObject *arg)
 
 static PyObject *hot_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
-	PyObject *names, *files, *process, *stream, *turns, *plain, *merge;
+	PyObject *names, *files, *process, *stream, *turns, *plain, *merge, *sysinfo;
 	struct statx file;
 	Hot *hot = (Hot *)type->tp_alloc(type, 0);
 
 	if (hot)
 		hot->proc = hot->root = -1;
-	if (!hot || !PyArg_ParseTuple(args, "iinnO!pO!O!O!OOO", &hot->listener, &hot->epoll,
+	if (!hot || !PyArg_ParseTuple(args, "iinnO!pO!O!O!OOOO!", &hot->listener, &hot->epoll,
 				      &hot->call_size, &hot->answer_size, &PyTuple_Type, &names,
 				      &hot->quick_exit, &FilesType, &files, &PyType_Type, &process,
-				      &PyType_Type, &stream, &turns, &plain, &merge) ||
-	    !streams_init(&hot->streams, process, stream) || !times_init(&hot->times, process, merge) ||
+				      &PyType_Type, &stream, &turns, &plain, &merge,
+				      &PyBytes_Type, &sysinfo) ||
+	    !streams_init(&hot->streams, process, stream) ||
+	    !times_init(&hot->times, process, merge, sysinfo) ||
 	    !changes_init(&hot->changes) || !directories_init(&hot->directories, process) ||
 	    !turns_init(&hot->turns, turns))
 		goto fail;
@@ -379,7 +381,7 @@ static PyMemberDef hot_members[] = {
 static PyTypeObject HotType = {
 	PyVarObject_HEAD_INIT(NULL, 0)
 	.tp_name = "nsbuild._hotcalls.Hot",
-	.tp_doc = "Hot(listener, epoll, notif size, resp size, names, quick_exit, files, Process, Stream, Turns or None, PLAIN, merge)",
+	.tp_doc = "Hot(listener, epoll, notif size, resp size, names, quick_exit, files, Process, Stream, Turns or None, PLAIN, merge, sysinfo)",
 	.tp_basicsize = sizeof(Hot),
 	.tp_flags = Py_TPFLAGS_DEFAULT,
 	.tp_new = hot_new,

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -30,13 +31,18 @@ typedef struct {
 	unsigned clocks;	/* the set that its clock is in */
 	uint64_t buffer;	/* 0 for nowhere */
 	size_t size;
-	int divisor;		/* of nanoseconds, for what stands behind the seconds */
+	int divisor;		/* of nanoseconds, for what stands behind the seconds; 0 if they do not */
 	bool returned;		/* whether the seconds are returned as well */
 } Reading;
 
-bool times_init(Times *times, PyObject *process_type, PyObject *merge)
+bool times_init(Times *times, PyObject *process_type, PyObject *merge, PyObject *sysinfo)
 {
 	times->merge = Py_NewRef(merge);
+	if (PyBytes_GET_SIZE(sysinfo) != sizeof times->sysinfo) {
+		PyErr_SetString(PyExc_ValueError, "not a struct sysinfo");
+		return false;
+	}
+	memcpy(times->sysinfo, PyBytes_AS_STRING(sysinfo), sizeof times->sysinfo);
 	times->clock = slot_offset(process_type, "clock");
 	times->has_children = slot_offset(process_type, "has_children");
 	times->next_wall = PyUnicode_InternFromString("next_wall");
@@ -81,6 +87,12 @@ static bool reading_of(const struct seccomp_data *call, Reading *reading)
 		reading->size = 8;
 		reading->returned = true;
 		return true;
+	case SYS_sysinfo:
+		/* The uptime stands first; the rest is what it ever is. */
+		reading->clocks = MONOTONIC;
+		reading->size = sizeof(struct sysinfo);
+		reading->divisor = 0;
+		return reading->buffer;
 	case SYS_getrusage:
 		/* All CPU time is user time, which stands first; everything else is 0. */
 		reading->clocks = CPU;
@@ -136,8 +148,11 @@ static bool give(Hot *hot, const Reading *reading, PyObject *value)
 	if (!as_number(value, &now) || now < 0)
 		return false;
 	parts = lldiv(now, NSEC_PER_SEC);
+	if (reading->divisor)
+		written[1] = parts.rem / reading->divisor;
+	else
+		memcpy(written, hot->times.sysinfo, sizeof hot->times.sysinfo);
 	written[0] = parts.quot;
-	written[1] = parts.rem / reading->divisor;
 	if (reading->buffer && !write_guest(hot, reading->buffer, written, reading->size))
 		return false;
 	if (!send_answer(hot, reading->returned ? parts.quot : 0, 0, 0))

@@ -6,6 +6,7 @@
 #include <Python.h>
 
 #include <stdbool.h>
+#include <sys/sysinfo.h>
 
 struct Hot;
 
@@ -14,10 +15,11 @@ typedef struct {
 	Py_ssize_t clock, has_children;
 	PyObject *merge;	/* moves a Process up to the children that it has reaped */
 	PyObject *next_wall, *next_monotonic, *next_cpu, *wall, *monotonic, *read_cpu;
+	char sysinfo[sizeof(struct sysinfo)];	/* what sysinfo(2) gives, but for the uptime */
 } Times;
 
-/* False with an exception if the type is not as it should be. */
-bool times_init(Times *times, PyObject *process_type, PyObject *merge);
+/* False with an exception if one of them is not as it should be. */
+bool times_init(Times *times, PyObject *process_type, PyObject *merge, PyObject *sysinfo);
 
 void times_clear(Times *times);
 

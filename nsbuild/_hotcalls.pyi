@@ -72,6 +72,7 @@ class Hot:
         turns: Turns | None,
         plain: Place,
         merge: Callable[[Process], None],
+        sysinfo: bytes,
         /,
     ) -> None: ...
     def wait(self, timeout: int, /) -> tuple[list[tuple[int, int]], tuple[int, ...] | None]: ...

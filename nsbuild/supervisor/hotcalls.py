@@ -16,6 +16,7 @@ from nsbuild.kernel.files import STATX
 from nsbuild.kernel.seccomp import notif_sizes
 from nsbuild.kernel.x86_64 import NR
 
+from .answers.time import sysinfo_at
 from .extension import extension
 from .places import PLAIN, is_privileged
 from .processes import Process
@@ -42,7 +43,7 @@ _ANSWERED = _LOOKS | {
     NR[name]
     for name in (
         *("openat", "open", "statfs", "exit_group", "getrandom", "readlink", "readlinkat"),
-        *("clock_gettime", "gettimeofday", "time", "getrusage"),
+        *("clock_gettime", "gettimeofday", "time", "getrusage", "sysinfo"),
     )
 }
 """The calls that the extension answers."""
@@ -91,6 +92,7 @@ def make_hot(
         turns,
         PLAIN,
         merge,
+        sysinfo_at(0),
     )
 
 

@@ -167,8 +167,13 @@ def test_first_looks_and_draws_are_the_same_without_it(ns: Runner) -> None:
 
 
 READINGS = """
-import os, resource, time
+import ctypes, os, resource, time
+libc = ctypes.CDLL(None, use_errno=True)
+def system(buffer):
+    return libc.sysinfo(buffer), ctypes.get_errno()
 def all_clocks():
+    info = ctypes.create_string_buffer(b"x" * 120, 120)
+    print(system(info), info.raw.hex(), system(None), system(ctypes.c_void_p(8)))
     print(*(time.clock_gettime_ns(which) for which in (*range(10), 11)))
     print(time.time_ns(), time.monotonic_ns(), time.process_time_ns(), time.thread_time_ns())
     for who in (resource.RUSAGE_SELF, resource.RUSAGE_THREAD, resource.RUSAGE_CHILDREN):
@@ -211,7 +216,7 @@ def test_readings_of_clocks_are_the_same_without_it(
         command = "/usr/bin/python3", "-c", script
         runs.append(ns.exec(*command, options=options, cwd=cwd, env=env).ok())
     assert runs[0].lines == runs[1].lines == runs[2].lines
-    assert len(runs[0].lines) > 90
+    assert len(runs[0].lines) > 100
 
 
 IN_A_CHROOT = """

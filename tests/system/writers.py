@@ -59,7 +59,9 @@ def opens(at: dict[str, int]) -> None:
         do(os.open, name, WRITE, 0o600, **at)
         do(os.open, name, WRITE | os.O_EXCL | os.O_NOFOLLOW, 0o600, **at)
     do(os.open, ".", os.O_WRONLY | os.O_TMPFILE, 0o600, **at)
-    do(os.open, "/dev/null", os.O_WRONLY)
+    for flags in (os.O_WRONLY, WRITE | os.O_TRUNC, WRITE | os.O_EXCL, os.O_RDWR | os.O_NOFOLLOW):
+        do(os.open, "/dev/null", flags)
+        do(os.open, "/dev/zero", flags)
     do(os.open, "/proc/self/comm", os.O_WRONLY)
     do(os.open, os.path.abspath("absolute"), WRITE | os.O_EXCL)
 

@@ -83,6 +83,12 @@ _RUSAGE = struct.Struct("=4q14q")
 _SYSINFO = struct.Struct("=q3Q6QHxxxxxx2QIxxxx")
 
 
+def sysinfo_at(monotonic: int) -> bytes:
+    """The struct sysinfo of that moment, in nanoseconds since boot."""
+    uptime = monotonic // NSEC_PER_SEC
+    return _SYSINFO.pack(uptime, 0, 0, 0, MEMORY_TOTAL, MEMORY_FREE, 0, 0, 0, 0, 1, 0, 0, 1)
+
+
 Sleep = Callable[[Call, Process, int, int], None]
 """(call, process, nanoseconds, where the rest goes that a signal leaves)."""
 
@@ -236,9 +242,7 @@ class Time:
     def sysinfo(self, call: Call, process: Process) -> None:
         """sysinfo(2): uptime from the monotonic clock, the rest constant."""
         monotonic = process.clock.next_monotonic()
-        data = _SYSINFO.pack(
-            monotonic // NSEC_PER_SEC, 0, 0, 0, MEMORY_TOTAL, MEMORY_FREE, 0, 0, 0, 0, 1, 0, 0, 1
-        )
+        data = sysinfo_at(monotonic)
         if process.memory.write(call, call.args[0], data) < _SYSINFO.size:
             call.fail(errno.EFAULT)
             return
