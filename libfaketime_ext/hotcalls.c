@@ -91,7 +91,8 @@ static bool answer(Hot *hot)
 	case SYS_pselect6:
 		return args[4] == 0 && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 	case SYS_exit_group:
-		return hot->quick_exit && respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+		return hot->quick_exit && times_leave(&hot->times, hot->processes[hot->call->pid]) &&
+		       respond(hot, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 	}
 	return answer_look(hot) || answer_time(hot) || answer_change(hot) || answer_end(hot);
 }

@@ -115,6 +115,15 @@ bool times_catch_up(const Times *times, PyObject *process)
 	return done != NULL;
 }
 
+bool times_leave(const Times *times, PyObject *process)
+{
+	if (!times_catch_up(times, process))
+		return false;
+	/* From here on init reaps its children, at any time. */
+	Py_XSETREF(*slot_at(process, times->has_children), Py_NewRef(Py_False));
+	return true;
+}
+
 /* What the caller's next reading is: a new reference, NULL perhaps with an exception. */
 static PyObject *next_reading(const Times *times, PyObject *process, PyObject *clock, unsigned clocks)
 {

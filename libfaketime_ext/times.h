@@ -26,5 +26,8 @@ void times_clear(Times *times);
 /* Let `process` move up to the children that it has reaped, before its clock counts. False with an exception. */
 bool times_catch_up(const Times *times, PyObject *process);
 
+/* `process` is about to end: the same, for the last time. */
+bool times_leave(const Times *times, PyObject *process);
+
 /* Whether the call that was received is a reading that was given. */
 bool answer_time(struct Hot *hot);
