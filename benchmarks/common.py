@@ -15,7 +15,9 @@ from typing import TypeVar
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parent
-CACHE = REPO / ".cache" / "bench"
+CACHE = Path(os.environ.get("BENCH_DIR") or REPO / ".cache" / "bench")
+"""Where everything is built. An ext4 without a journal makes files slowly for minutes after others
+were removed (docs/qubes-builder.md), and so is none to measure on."""
 NSBUILD = os.environ.get("NSBUILD") or str(Path(sys.executable).with_name("nsbuild"))
 
 Value = TypeVar("Value")
