@@ -17,6 +17,7 @@ from nsbuild.build.ignore import read_ignore
 from nsbuild.cli import podman, values
 from nsbuild.cli.output import write_image_id
 from nsbuild.cli.podman import PodmanParser
+from nsbuild.cli.registry import add_options, add_pull, found_or_pulled, skopeo_options
 from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
 from nsbuild.cli.settings import DEFAULTS, Settings
@@ -59,7 +60,8 @@ def make_parser() -> PodmanParser:
     add("--no-cache", action="store_true", help="do every step anew")
     add("--network", choices=("none", "host"), default="none", help="loopback only, or the host's")
     add("-v", "--volume", metavar="SRC:DST[:ro]", action="append", default=[], help="for each RUN")
-    add("-q", "--quiet", action="store_true", help="print the image's id alone")
+    add_options(parser)
+    add_pull(parser)
     add_determinism(parser, leave_out=("state",))
     parser.add_argument("context", metavar="CONTEXT", help="the directory that COPY copies from")
     return parser
@@ -68,7 +70,9 @@ def make_parser() -> PodmanParser:
 def main(arguments: list[str]) -> int:
     """Run the verb; returns the exit code."""
     podman.begin()
-    options = make_parser().parse_args(arguments)
+    # Its value, if it has one, stands behind a "=": without it is an option of its own.
+    words = ("--pull=always" if word == "--pull" else word for word in arguments)
+    options = make_parser().parse_args([*words])
     if not os.path.isdir(options.context):
         raise NsbuildError(f"{options.context} is not a directory", "fetch or unpack it before")
     given = _pairs("--build-arg", options.build_arg, os.environ)
@@ -148,7 +152,9 @@ class _Work:
 
     def find(self, name: str) -> Image:
         """The image of FROM or --from."""
-        return self._store.image(name)
+        options = self._options
+        side = skopeo_options(options, "src")
+        return found_or_pulled(self._store, name, options.pull, options.quiet, side)
 
     def begin(self, label: str | None) -> int:
         """The moment at which a build on an image with that label begins."""

@@ -16,6 +16,7 @@ from nsbuild.container.copying import Owner, copy, copy_contents, opened
 from nsbuild.container.records import Record, Records
 from nsbuild.container.view import inside
 from nsbuild.errors import NsbuildError
+from nsbuild.images.store import Store
 from nsbuild.tuples import NamedTuple
 
 ROOT: Owner = (0, 0)
@@ -57,17 +58,32 @@ def main(arguments: list[str]) -> int:
     from_name, source = _split(options.source)
     to_name, target = _split(options.target)
     podman.need(bool(from_name or to_name), "name or ID cannot be empty")
-    podman.need(not (from_name and to_name), "cannot copy from one container to another")
     records = open_records()
-    try:
-        record = records.find(from_name or to_name)
-    except NsbuildError as error:
-        raise NsbuildError(f'container "{from_name or to_name}" does not exist') from error
-    if to_name:
-        _copy_in(records, record, source, target)
-    else:
-        _copy_out(records, record, source, target)
+    giver, taker = (_found(records, name) if name else None for name in (from_name, to_name))
+    if giver is not None and taker is not None:
+        _copy_between(records, giver, taker, source, target)
+    elif taker is not None:
+        _copy_in(records, taker, source, target)
+    elif giver is not None:
+        _copy_out(records, giver, source, target)
     return 0
+
+
+def _found(records: Records, name: str) -> Record:
+    try:
+        return records.find(name)
+    except NsbuildError as error:
+        raise NsbuildError(f'container "{name}" does not exist') from error
+
+
+def _copy_between(records: Records, giver: Record, taker: Record, source: str, target: str) -> None:
+    """By way of the host, since nobody is in two containers at once."""
+    with Store.default().place.workshop() as shop:
+        half = shop.at("copy")
+        os.mkdir(half)
+        _copy_out(records, giver, source, half)
+        name = "." if source.endswith("/.") else os.path.basename(os.path.normpath(source)) or "."
+        _copy_in(records, taker, os.path.join(half, name), target)
 
 
 def _split(text: str) -> tuple[str, str]:

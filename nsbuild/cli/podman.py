@@ -30,6 +30,30 @@ REFUSED = {
 """Reason -> options with a value and options without, of `run` and `create`."""
 
 
+REFUSED_VERBS = {
+    "nsbuild opens no ports": "port",
+    "nsbuild has no pods": "pod play kube generate",
+    "nsbuild has no volumes with names of their own": "volume",
+    "nsbuild checks no health": "healthcheck",
+    "nsbuild restarts nothing by itself; there are stop and start": "restart auto-update",
+    "a container's clock does not stop": "pause unpause",
+    "a network of containers is made by --network=private:NAME": "network",
+    "nsbuild keeps no passwords; skopeo login does, and pull and push use them": "login logout",
+    "the real use of processor and memory is not for a build to see": "stats",
+    "nsbuild runs no virtual machine": "machine",
+    "an image here is for one machine": "manifest",
+}
+"""Reason -> verbs of Podman's."""
+
+
+def refuse_verb(verb: str) -> None:
+    """NsbuildError for a verb that Podman has and nsbuild has not, for a reason."""
+    for reason, verbs in REFUSED_VERBS.items():
+        if verb in verbs.split():
+            begin()
+            raise NsbuildError(f"{verb} is not supported: {reason}")
+
+
 class PodmanParser(argparse.ArgumentParser):
     """Reports usage errors in Podman's words, and has no -h, which is --hostname in places."""
 

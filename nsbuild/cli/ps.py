@@ -10,6 +10,7 @@ from nsbuild.cli import podman
 from nsbuild.cli.containers import check_filters, matches, open_records
 from nsbuild.cli.spans import ago, stamp
 from nsbuild.container.names import SHORT
+from nsbuild.container.network import is_private
 from nsbuild.container.records import CREATED, EXITED, RUNNING, Record
 
 _TABLE = (
@@ -136,7 +137,7 @@ def _row(record: Record, whole: bool) -> dict[str, Any]:
         "Mounts": _mounts(record),
         "Labels": labels,
         "Label": lambda name: labels.get(name, ""),
-        "Networks": "",
+        "Networks": ",".join(_networks(record)),
         "StartedAt": record.started // 1_000_000_000 if record.started else _ZERO,
         "AutoRemove": record.facts["rm"],
     }
@@ -147,6 +148,14 @@ def _mounts(record: Record) -> list[str]:
 
     root = json.loads(record.spec)["root"]
     return [volume["target"] for volume in (*root["volumes"], *root["kept"])]
+
+
+def _networks(record: Record) -> list[str]:
+    """Those that it shares with other containers."""
+    import json
+
+    network = json.loads(record.spec)["root"]["network"]
+    return [network] if is_private(network) else []
 
 
 def as_json(record: Record) -> dict[str, Any]:
@@ -166,7 +175,7 @@ def as_json(record: Record) -> dict[str, Any]:
         "Labels": row["Labels"] or None,
         "Mounts": row["Mounts"],
         "Names": [record.name],
-        "Networks": [],
+        "Networks": _networks(record),
         "Pid": record.pid,
         "Ports": None,
         "Size": None,

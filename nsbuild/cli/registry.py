@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 
 from nsbuild.cli.podman import PodmanParser
 from nsbuild.errors import NsbuildError
+from nsbuild.images.documents import Image
+from nsbuild.images.store import Store
 
 FLAGS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
@@ -26,6 +29,32 @@ def add_options(parser: PodmanParser) -> None:
     add("--creds", metavar="USER[:PASSWORD]", help="who to be at the registry")
     add("-q", "--quiet", action="store_true", help="say nothing but the result")
     add("--tls-verify", metavar="BOOL", nargs="?", const=True, type=flag, help="ask for HTTPS")
+
+
+def add_pull(parser: PodmanParser) -> None:
+    """When an image is pulled by a verb that does something else with it."""
+    parser.add_argument(
+        "--pull",
+        metavar="missing|always|never",
+        default="missing",
+        choices=("missing", "always", "never"),
+        help="when to pull the image (missing)",
+    )
+
+
+def found_or_pulled(
+    store: Store, name: str, policy: str, quiet: bool, options: Sequence[str] = ()
+) -> Image:
+    """The image `name`, from the store or from where its name says; raises NsbuildError."""
+    found = None if policy == "always" else store.find(name)
+    if found is not None or policy == "never":
+        return found or store.image(name)
+    from nsbuild.cli.progress import Progress
+    from nsbuild.images.transfer import pull
+
+    with Progress(quiet) as progress:
+        store.say, store.advance = progress.say, progress.advance
+        return pull(store, name, progress.say, options)[0]
 
 
 def skopeo_options(options: argparse.Namespace, side: str) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from nsbuild.cli import runvalues, values
 from nsbuild.cli.podman import PodmanParser, add_refused, need
+from nsbuild.cli.registry import add_pull, found_or_pulled
 from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
 from nsbuild.cli.settings import DEFAULTS, Settings
@@ -85,6 +86,7 @@ def _add_podman(parser: PodmanParser) -> None:
     add("--read-only", action="store_true", help="make the root read-only")
     add(
         "--network",
+        "--net",
         metavar="none|host|private[:NAME]",
         default="none",
         help="loopback only, the host's, or one of containers",
@@ -103,6 +105,7 @@ def _add_podman(parser: PodmanParser) -> None:
     add("-i", "--interactive", action="store_true", help="keep stdin open")
     add("-t", "--tty", action="store_true", help="give the command a terminal")
     add("-q", "--quiet", action="store_true", help="no word about pulling the image")
+    add_pull(parser)
 
 
 class Source(NamedTuple):
@@ -126,20 +129,9 @@ def find_source(options: argparse.Namespace, store: Store) -> Source:
     if options.rootfs:
         directory = runvalues.existing_directory("--rootfs", options.image)
         return Source(None, options.image, (), os.path.realpath(directory), {})
-    image = store.find(options.image)
-    if image is None:
-        image = _pull(store, options.image, options.quiet)
+    image = found_or_pulled(store, options.image, options.pull, options.quiet)
     name = name_of(image, options.image) or options.image
     return Source(image, name, store.unpacked(image), "", image.config.get("config") or {})
-
-
-def _pull(store: Store, name: str, quiet: bool) -> Image:
-    from nsbuild.cli.progress import Progress
-    from nsbuild.images.transfer import pull
-
-    with Progress(quiet) as progress:
-        store.say, store.advance = progress.say, progress.advance
-        return pull(store, name, progress.say)[0]
 
 
 def create(options: argparse.Namespace, verb: str, arguments: list[str]) -> tuple[Records, Record]:
@@ -309,6 +301,7 @@ def _root(options: argparse.Namespace, source: Source, directory: str, chosen: O
         work=os.path.join(directory, WORK) if layered else "",
         scratch=False,
         kept=tuple(kept),
+        workdir="" if options.workdir else source.config.get("WorkingDir") or "",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 
 from nsbuild.cli.podman import PodmanParser, begin
@@ -90,13 +91,16 @@ def _directory(store: Store, images: archives.Named, options: argparse.Namespace
         not os.path.isdir(options.output) or os.listdir(options.output)
     ):
         raise NsbuildError(f"{options.output} exists: it must be new or an empty directory")
-    if options.format == "oci-dir":
-        try:
-            archives.save_oci_directory(store, images, options.output)
-        except OSError as error:
-            raise NsbuildError.from_os(f"cannot write {options.output}", error) from error
-        return
-    if len(images) > 1:
+    if options.format == "docker-dir" and len(images) > 1:
         raise NsbuildError("--format docker-dir holds one image")
-    with Progress(options.quiet) as progress:
-        save_docker_directory(store, images[0][0], options.output, progress.say)
+    try:
+        if options.format == "oci-dir":
+            archives.save_oci_directory(store, images, options.output)
+            return
+        with Progress(options.quiet) as progress:
+            save_docker_directory(store, images[0][0], options.output, progress.say)
+    except (OSError, NsbuildError) as error:
+        shutil.rmtree(options.output, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise NsbuildError.from_os(f"cannot write {options.output}", error) from error
+        raise

@@ -106,6 +106,22 @@ class KeepApart(Operation):
                 os.close(fd)
 
 
+class MakeWorkdir(Operation):
+    """Make the working directory that an image declares where it is missing, parents included."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, root: Rootfs, path: str) -> None:
+        super().__init__(root)
+        self.path = path
+
+    def describe(self) -> str:
+        return f"make the working directory {self.path}"
+
+    def act(self) -> None:
+        os.close(make_inside(self.root.root_fd, self.path, "directory"))
+
+
 def new_overlay(upper: int, work: int, *lower: int) -> int:
     """A detached overlay mount of open directories, the topmost of `lower` first."""
     _like_lower(lower[0], upper)

@@ -20,7 +20,7 @@ from nsbuild.container.filesystems import KeepLastPid, Mount, MountDevpts, Mount
 from nsbuild.container.hostroot import FRESH, TIME_BASED_UUIDS, Overlay, plan_host_root
 from nsbuild.container.hostview import Host
 from nsbuild.container.inside import INERT, Rootfs
-from nsbuild.container.layers import KeepApart, Layered, LayersRoot, check_layers
+from nsbuild.container.layers import KeepApart, Layered, LayersRoot, MakeWorkdir, check_layers
 from nsbuild.container.machine import identity_files, machine_files
 from nsbuild.container.network import hardware_address
 from nsbuild.container.operations import (
@@ -302,6 +302,8 @@ def _asked(root: Rootfs, spec: RootSpec, target: str, host: Host) -> Iterator[Op
             yield Mount(root, "tmpfs", mount.target, options, attributes, create=True)
         else:
             yield _bind(root, mount, host)
+    if spec.workdir:
+        yield MakeWorkdir(root, spec.workdir)
 
 
 def _depth(mount: Volume | Tmpfs) -> int:

@@ -78,6 +78,8 @@ class RootSpec(NamedTuple):
     """That of the container in a private network."""
     hosts: str = ""
     """The host's file that is /etc/hosts there."""
+    workdir: str = ""
+    """A directory inside that is made where it is missing: the one that an image declares."""
 
 
 class Manners(NamedTuple):

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from nsbuild.errors import NsbuildError
 from nsbuild.images import documents, tarheader
-from nsbuild.images.documents import Image
+from nsbuild.images.documents import Image, Layer
 from nsbuild.images.place import LAYOUT
 from nsbuild.images.store import Store
-from nsbuild.images.streams import CHUNK, LayerStream, members
+from nsbuild.images.streams import CHUNK, Hashed, LayerStream, members
 from nsbuild.tuples import NamedTuple
 
 _HEADS = ("manifest.json", "index.json", "oci-layout")
@@ -113,6 +113,21 @@ def _oci_members(text: bytes) -> tuple[Member, ...]:
     return tuple(by_digest.values())
 
 
+class Source(Protocol):
+    """What can be read."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """Up to `size` bytes, none at the end."""
+
+
+def _check(found: str, digest: str) -> None:
+    if found != digest:
+        raise NsbuildError(
+            f"cannot save {digest}: what the store has of it is damaged",
+            "`nsbuild image verify` tells what else is",
+        )
+
+
 class _Tar:
     """An archive in the making."""
 
@@ -128,7 +143,14 @@ class _Tar:
         self._head(name, len(data))
         self._out.write(data + tarheader.padding(len(data)))
 
-    def file(self, name: str, source: BinaryIO, size: int) -> None:
+    def blob(self, name: str, path: str, digest: str) -> None:
+        """The file `path`, which must have that digest."""
+        with open(path, "rb") as file:
+            hashed = Hashed(file)
+            self.file(name, hashed, os.fstat(file.fileno()).st_size)
+            _check(hashed.finish(), digest)
+
+    def file(self, name: str, source: Source, size: int) -> None:
         self._head(name, size)
         left = size
         while left and (data := source.read(min(left, CHUNK))):
@@ -153,36 +175,35 @@ Named = Sequence[tuple[Image, tuple[str, ...]]]
 def save_docker(store: Store, images: Named, out: BinaryIO) -> None:
     """An archive of Docker."""
     tar = _Tar(out)
-    files: dict[str, tuple[str, int]] = {}
+    files: dict[str, tuple[str, Layer | None]] = {}
     listed = []
     for image, names in images:
         layers = []
         for layer in image.layers:
             name = f"{layer.diff_id.removeprefix('sha256:')}.tar"
-            files.setdefault(name, (store.blob(layer.digest), layer.size))
+            files.setdefault(name, (store.blob(layer.digest), layer))
             layers.append(name)
         config = f"{image.id}.json"
-        path = store.blob(f"sha256:{image.id}")
-        files[config] = path, os.stat(path).st_size
+        files[config] = store.blob(f"sha256:{image.id}"), None
         listed.append({"Config": config, "RepoTags": list(names), "Layers": layers})
-    for name, (path, size) in sorted(files.items()):
-        with open(path, "rb") as file:
-            if name.endswith(".json"):
-                tar.file(name, file, size)
-            else:
-                _plain_layer(tar, name, path, size)
+    for name, (path, of_layer) in sorted(files.items(), key=lambda item: item[0]):
+        if of_layer is None:
+            tar.blob(name, path, f"sha256:{name.removesuffix('.json')}")
+        else:
+            _plain_layer(tar, name, path, of_layer)
     tar.data("manifest.json", documents.canonical(listed))
     tar.end()
 
 
-def _plain_layer(tar: _Tar, name: str, path: str, size: int) -> None:
+def _plain_layer(tar: _Tar, name: str, path: str, layer: Layer) -> None:
     """A layer as an archive that is not compressed, read twice because a header says its size."""
-    with open(path, "rb") as file, LayerStream(file, size, name) as stream:
+    with open(path, "rb") as file, LayerStream(file, layer.size, name) as stream:
         while stream.read(CHUNK):
             pass
         length = stream.tell()
-    with open(path, "rb") as file, LayerStream(file, size, name) as stream:
-        tar.file(name, stream, length)  # type: ignore[arg-type]
+        _check(stream.digest(), layer.diff_id)
+    with open(path, "rb") as file, LayerStream(file, layer.size, name) as stream:
+        tar.file(name, stream, length)
 
 
 def oci_blobs(store: Store, images: Named) -> tuple[dict[str, bytes | str], bytes]:
@@ -232,8 +253,7 @@ def save_oci(store: Store, images: Named, out: BinaryIO) -> None:
         if isinstance(source, bytes):
             tar.data(where, source)
         else:
-            with open(source, "rb") as file:
-                tar.file(where, file, os.fstat(file.fileno()).st_size)
+            tar.blob(where, source, f"sha256:{name}")
     tar.data("index.json", index)
     tar.data("oci-layout", LAYOUT)
     tar.end()
@@ -249,8 +269,10 @@ def save_oci_directory(store: Store, images: Named, path: str) -> None:
                 out.write(source)
                 continue
             with open(source, "rb") as file:
-                while data := file.read(CHUNK):
+                hashed = Hashed(file)
+                while data := hashed.read(CHUNK):
                     out.write(data)
+                _check(hashed.finish(), f"sha256:{name}")
     for name, data in (("index.json", index), ("oci-layout", LAYOUT)):
         with open(os.path.join(path, name), "xb") as out:
             out.write(data)

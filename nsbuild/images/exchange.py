@@ -42,11 +42,12 @@ def take_in(store: Store, shop: Workshop, name: str, names: tuple[str, ...]) -> 
     manifest = _document(os.path.join(there, "manifest.json"))
     digest = documents.digest_of(manifest)
     content = documents.decode(manifest, "the manifest")
-    (config, _, _), layers = documents.manifest_parts(content, "the manifest")
-    blobs = {
-        one: os.path.join(there, one.removeprefix("sha256:"))
-        for one in (config, *(layer[0] for layer in layers))
-    }
+    described = documents.manifest_parts(content, "the manifest")
+    config = described[0][0]
+    blobs = {}
+    for one, size, _ in (described[0], *described[1]):
+        blobs[one] = os.path.join(there, one.removeprefix("sha256:"))
+        _check_size(blobs[one], one, size)
     config_text = _document(blobs[config])
     if documents.digest_of(config_text) != config:
         raise NsbuildError(f"config {config} is refused: its bytes have another digest")
@@ -55,6 +56,17 @@ def take_in(store: Store, shop: Workshop, name: str, names: tuple[str, ...]) -> 
     )
     blobs[digest] = os.path.join(there, "manifest.json")
     return store.add(image, blobs, shop)
+
+
+def _check_size(path: str, digest: str, size: int) -> None:
+    """Also of what the store has already, since the manifest that promises it is kept."""
+    try:
+        found = os.stat(path).st_size
+    except FileNotFoundError:
+        # Whoever reads it says so.
+        return
+    if found != size:
+        raise NsbuildError(f"{digest} is refused: it has {found} bytes, and {size} were promised")
 
 
 def _document(path: str) -> bytes:

@@ -40,7 +40,9 @@ def copy(
     `overrides` are its global options.
     Raises NsbuildError with what it said.
     """
-    command = ["skopeo", *_policy(), *overrides, "copy", *options, source, destination]
+    # Archives it takes apart in /var/tmp, whatever TMPDIR says.
+    general = (*_policy(), "--tmpdir", shop.path, *overrides)
+    command = ["skopeo", *general, "copy", *options, source, destination]
     environment = {**os.environ, "TMPDIR": shop.path}
     if os.geteuid():
         # Without it skopeo looks for passwords below /run/containers, where root alone may look.

@@ -20,6 +20,7 @@ import pytest
 from nsbuild.images.store import Store
 from tests.system.capabilities import needs
 from tests.system.harness import Outcome, Runner, burn_pids, load, next_second
+from tests.system.registry import registry
 
 BUSYBOX = "/bin/busybox"
 BASE = """\
@@ -284,7 +285,7 @@ def test_only_stages_that_are_needed_are_built(builds: Builds) -> None:
     [
         ("RUN exit 7", 7, 'building at STEP "RUN exit 7": while running runtime: exit status 7'),
         ("COPY nothing /", 125, "cannot copy nothing: there is no such file"),
-        ("COPY --from=elsewhere /x /", 125, "elsewhere: image not known"),
+        ("COPY --from=localhost:1/elsewhere /x /", 125, "localhost:1/elsewhere"),
         ("COPY ../../etc/shadow /", 125, "cannot copy ../../etc/shadow: there is no such file"),
         ("ADD https://example.org/x /", 125, "nothing is fetched from an address"),
         ("COPY etc/passwd /usr/bin/busybox/x", 125, "a file of that name is in the image"),
@@ -293,7 +294,7 @@ def test_only_stages_that_are_needed_are_built(builds: Builds) -> None:
         ("USER nobody\nRUN true", 125, "no user 'nobody'"),
         ("EXPOSE http", 125, "'http' is not a port"),
         ("SHELL sh", 125, "JSON form"),
-        ("FROM elsewhere", 125, "elsewhere: image not known"),
+        ("FROM localhost:1/elsewhere", 125, "localhost:1/elsewhere"),
         ("FROM base AS base2\nRUN --network=host true", 125, "knows no flag --network"),
     ],
 )
@@ -303,6 +304,31 @@ def test_what_fails_says_where(builds: Builds, text: str, code: int, message: st
     last = outcome.stderr.decode().splitlines()[-1]
     assert last.startswith("Error: ")
     assert message in outcome.stderr.decode()
+
+
+def test_the_base_is_pulled(builds: Builds, tmp_path: Path) -> None:
+    needs(
+        "docker-registry and skopeo",
+        bool(shutil.which("docker-registry") and shutil.which("skopeo")),
+    )
+    with registry(tmp_path) as address:
+        name = f"{address}/base:1"
+        environment = {"NSBUILD_STORE": str(builds.store)}
+
+        def nsbuild(*arguments: str) -> None:
+            builds.ns.outside(builds.ns.command(*arguments), b"", environment).ok()
+
+        made = builds.id(BASE, "-t", name)
+        nsbuild("push", "-q", "--tls-verify=false", name)
+        nsbuild("rmi", "-f", made)
+        text = f"FROM {name}\nRUN true\n"
+        never = builds.build(text, "--pull=never")
+        assert (never.code, f"{name}: image not known" in never.stderr.decode()) == (125, True)
+        built = builds.id(text, "--tls-verify=false")
+        assert builds.id(text, "--pull=never") == built
+        assert builds.id(text, "--pull", "--tls-verify=false") == built
+    gone = builds.build(text, "--pull", "--tls-verify=false")
+    assert gone.code == 125, "it was not asked"
 
 
 def test_bad_command_lines(builds: Builds) -> None:

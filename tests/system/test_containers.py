@@ -105,6 +105,43 @@ def test_entrypoint_and_command_of_the_image(box: ContainerBox) -> None:
     assert box.ok("run", "--rm", "--epoch=20", "--entrypoint=date", "second", "+%s").text == "20\n"
 
 
+def test_copied_from_one_container_to_another(box: ContainerBox) -> None:
+    made = "mkdir -p /d/e; echo text > /d/e/f; chmod 640 /d/e/f; ln -s f /d/e/l"
+    box.ok("run", "--name=from", IMAGE, "sh", "-c", made)
+    shown = "cd /; stat -c '%n %A %u' home/d/e/* usr/share/x/e/* etc/other; cat home/d/e/l"
+    box.ok("create", "--name=to", IMAGE, "sh", "-c", shown)
+    for source, target in (("/d", "/home"), ("/d/.", "/usr/share/x"), ("/d/e/f", "/etc/other")):
+        assert box.ok("cp", f"from:{source}", f"to:{target}").text == ""
+    assert box.ok("start", "-a", "to").lines == [
+        "home/d/e/f -rw-r----- 0",
+        "home/d/e/l lrwxrwxrwx 0",
+        "usr/share/x/e/f -rw-r----- 0",
+        "usr/share/x/e/l lrwxrwxrwx 0",
+        "etc/other -rw-r----- 0",
+        "text",
+    ]
+    assert said(box("cp", "from:/nothing", "to:/home")).startswith('"/nothing" could not be found')
+    assert said(box("cp", "from:/d", "nobody:/home")) == 'container "nobody" does not exist'
+    assert list((box.store / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--read-only=false", "--read-only", "--tmpfs=/not"])
+def test_the_images_working_directory_is_made(box: ContainerBox, option: str) -> None:
+    box.ok("create", "--name=c", IMAGE, "true")
+    box.ok("commit", "--change=WORKDIR /not/there", "--change=CMD pwd", "c", "elsewhere")
+    options = [] if option.endswith("=false") else [option]
+    assert box.ok("run", "--rm", *options, "elsewhere").text == "/not/there\n"
+    asked = box("run", "--rm", *options, "--workdir=/not/here", "elsewhere")
+    assert said(asked) == "cannot enter working directory /not/here: No such file or directory"
+
+
+@pytest.mark.parametrize("verb", ["pod", "port", "restart", "healthcheck", "volume", "pause"])
+def test_a_verb_of_podmans_is_refused_with_a_reason(box: ContainerBox, verb: str) -> None:
+    outcome = box(verb, "ls")
+    assert outcome.code == 125
+    assert said(outcome).startswith(f"{verb} is not supported: ")
+
+
 def test_what_is_in_a_volume_is_no_part_of_the_container(box: ContainerBox) -> None:
     box.ok("create", "--name=c", IMAGE, "true")
     box.ok("commit", "-c", "VOLUME /usr/share", "c", "second")

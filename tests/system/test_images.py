@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
+import json
 import lzma
 import os
 import stat
@@ -179,6 +180,23 @@ def test_a_hostile_tarball_leaves_nothing(box: ImageBox) -> None:
     assert not list(box.work.glob("**/escaped"))
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_promise_that_is_not_kept_is_refused(box: ImageBox, image: str, known: bool) -> None:
+    """Also of a layer that the store has: the manifest that promises it would be kept."""
+    box.ok("save", "-q", "--format=docker-dir", "-o", "small", image)
+    if not known:
+        box.ok("rmi", "-f", image)
+    path = box.work / "small/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["layers"][0]["size"] += 512
+    path.write_text(json.dumps(manifest))
+    failed = box.run("load", "-q", "-i", "small")
+    assert failed.code == 125
+    assert len(failed.stderr.splitlines()) == 1
+    assert bool(box.names()) == known
+    assert box.leftovers() == set()
+
+
 def test_damage_is_seen(box: ImageBox, image: str) -> None:
     shown = box.inspect(image)
     layer = shown["RootFS"]["Layers"][0].removeprefix("sha256:")
@@ -195,6 +213,11 @@ def test_damage_is_seen(box: ImageBox, image: str) -> None:
     data[5000] ^= 1
     blob.write_bytes(data)
     assert box.run("image", "verify", image).code == 1
+    for form in FORMATS:
+        failed = box.run("save", "-q", "-o", form, "--format", form, image)
+        assert failed.code == 125
+        assert layer in failed.stderr.decode()
+        assert not (box.work / form).exists()
     config = box.store / "blobs/sha256" / image
     config.write_bytes(config.read_bytes().replace(b"amd64", b"arm64"))
     listed = box.run("images", "-q")

@@ -33,6 +33,7 @@ def box(ns: Runner) -> ImageBox:
     path = box.give(rootfs_tarball(box.work / "big.tar", filler=FILES))
     box.ok("import", "-q", path, "big")
     box.ok("save", "-o", "big", "big")
+    box.ok("save", "--format=oci-archive", "-o", "big.oci", "big")
     return box
 
 
@@ -69,6 +70,11 @@ def check_whole(box: ImageBox) -> None:
     box.ok("image", "verify")
 
 
+def spools() -> set[str]:
+    """What skopeo by itself takes archives apart in, outside of any store."""
+    return {name for name in os.listdir("/var/tmp") if name.startswith(("oci", "docker-tar"))}
+
+
 def check_swept(box: ImageBox) -> None:
     """After one more change nothing is left of those who were killed."""
     box.ok("tag", "keep", "again")
@@ -76,12 +82,13 @@ def check_swept(box: ImageBox) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["load", "import", "pull", "rmi", "tag"])
+@pytest.mark.parametrize("verb", ["load", "load-oci", "import", "pull", "rmi", "tag"])
 def test_killed_at_any_moment(box: ImageBox, shop: str, verb: str) -> None:
     name = f"{shop}/{box.ns.account.name}/big"
     box.ok("push", "-q", "--tls-verify=false", "big", name)
     commands = {
         "load": ("load", "-q", "-i", "big"),
+        "load-oci": ("load", "-q", "-i", "big.oci"),
         "import": ("import", "-q", "big.tar", "big"),
         "pull": ("pull", "-q", "--tls-verify=false", name),
         "rmi": ("rmi", "big"),
@@ -92,6 +99,7 @@ def test_killed_at_any_moment(box: ImageBox, shop: str, verb: str) -> None:
     if verb != "rmi":
         box.ok("rmi", "-i", "big")
     span = took(box, *command)
+    before = spools()
     chance = random.Random(verb)
     killed = 0
     for _ in range(KILLS):
@@ -102,6 +110,7 @@ def test_killed_at_any_moment(box: ImageBox, shop: str, verb: str) -> None:
         killed += kill_at(box, chance.uniform(0.02, span), *command)
         check_whole(box)
     assert killed, "nothing was killed in time"
+    assert spools() == before
     check_swept(box)
     if verb != "rmi":
         box.ok(*command)

@@ -189,6 +189,7 @@ def test_inspect_shows_it(rootful: ContainerBox) -> None:
         return box.ok("inspect", "--format", f"{{{{{field}}}}}", "one").text.strip()
 
     assert shown(".HostConfig.NetworkMode") == "private:mine"
+    assert box.ok("ps", "-a", "--format", "{{.Networks}}").text == "private:mine\n"
     assert shown(".NetworkSettings.IPAddress") == "10.88.0.2"
     assert shown(".NetworkSettings.MacAddress") == "02:42:0a:58:00:02"
 
