@@ -12,6 +12,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from nsbuild.build import containerfile, expand
@@ -60,13 +61,14 @@ class Hands(NamedTuple):
 
     `find` gives the image of a name, `begin` the moment at which a build on an image with that
     epoch label begins, `run` the exit code of a command and the moment at which it ended; `say`
-    tells of progress.
+    tells of progress, and `busy` shows that something goes on while it is entered.
     """
 
     find: Callable[[str], Image]
     begin: Callable[[str | None], int]
     run: Callable[[Command], tuple[int, int]]
     say: Callable[[str], None]
+    busy: Callable[[str], AbstractContextManager[None]]
 
 
 class Builder:
@@ -323,7 +325,8 @@ class Builder:
         with self._store.place.workshop() as shop:
             root = _root(shop, layers, draft.moment)
             moment = act(root)
-            layer = self._store.add_layer(root.upper, upper=True)
+            with self._hands.busy("Writing a layer"):
+                layer = self._store.add_layer(root.upper, upper=True)
         draft.moment = moment
         draft.add(words, layer)
         self._hands.say(f"--> {self._step_image(draft).id[:11]}")

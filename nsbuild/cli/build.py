@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from nsbuild.build import containerfile
@@ -17,6 +18,7 @@ from nsbuild.build.ignore import read_ignore
 from nsbuild.cli import podman, values
 from nsbuild.cli.output import write_image_id
 from nsbuild.cli.podman import PodmanParser
+from nsbuild.cli.progress import Progress
 from nsbuild.cli.registry import add_options, add_pull, found_or_pulled, skopeo_options
 from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
@@ -88,7 +90,9 @@ def main(arguments: list[str]) -> int:
         use_cache=not options.no_cache,
         facts=work.facts(),
     )
-    builder = Builder(store, request, Hands(work.find, work.begin, work.run, tell(options.quiet)))
+    builder = Builder(
+        store, request, Hands(work.find, work.begin, work.run, tell(options.quiet), work.busy)
+    )
     image = builder.build()
     if builder.unused:
         warn(f"one or more build args were not consumed: {' '.join(builder.unused)}")
@@ -155,6 +159,18 @@ class _Work:
         options = self._options
         side = skopeo_options(options, "src")
         return found_or_pulled(self._store, name, options.pull, options.quiet, side)
+
+    @contextlib.contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Show on a terminal how far it is; others have the lines on stdout."""
+        with Progress(self._options.quiet) as progress:
+            if progress.moves:
+                progress.say(what)
+            self._store.advance = progress.advance
+            try:
+                yield
+            finally:
+                self._store.advance = None
 
     def begin(self, label: str | None) -> int:
         """The moment at which a build on an image with that label begins."""

@@ -55,6 +55,11 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
+    @property
+    def moves(self) -> bool:
+        """Whether there is a line that changes."""
+        return self._bar is not None
+
     def say(self, line: str) -> None:
         """Something has begun."""
         if self._bar is not None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from typing import BinaryIO
 
 from nsbuild.errors import NsbuildError
@@ -43,12 +44,15 @@ class Written(NamedTuple):
     digest: str
 
 
-def write_layer(tree: str, out: BinaryIO, upper: bool) -> Written:
+def write_layer(
+    tree: str, out: BinaryIO, upper: bool, advance: Callable[[int], None] | None = None
+) -> Written:
     """Write the directory `tree` to `out`; as an overlayfs upper directory with `upper`.
 
-    The caller can read everything in it. Raises NsbuildError.
+    `advance` is told how many bytes more have been written. The caller can read everything in it.
+    Raises NsbuildError.
     """
-    writing = _Writing(out, upper)
+    writing = _Writing(out, upper, advance)
     try:
         top = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -63,8 +67,9 @@ def write_layer(tree: str, out: BinaryIO, upper: bool) -> Written:
 class _Writing:
     """A layer in the making."""
 
-    def __init__(self, out: BinaryIO, upper: bool) -> None:
+    def __init__(self, out: BinaryIO, upper: bool, advance: Callable[[int], None] | None) -> None:
         self._out = out
+        self._advance = advance
         self._upper = upper
         self._hash = hashlib.sha256()
         self._size = 0
@@ -74,6 +79,8 @@ class _Writing:
         self._out.write(data)
         self._hash.update(data)
         self._size += len(data)
+        if self._advance is not None:
+            self._advance(len(data))
 
     def finish(self) -> Written:
         """The end of the archive."""

@@ -177,7 +177,7 @@ class Store:
 
         def work() -> list[Any]:
             with open(path, "xb") as file:
-                size, digest = write_layer(tree, file, upper)
+                size, digest = write_layer(tree, file, upper, self.advance)
             return [size, digest]
 
         size, digest = as_root(work)

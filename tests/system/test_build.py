@@ -6,7 +6,9 @@ back from the layers of the store, and by running commands in later steps.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import shutil
 import subprocess
 import tarfile
@@ -304,6 +306,36 @@ def test_what_fails_says_where(builds: Builds, text: str, code: int, message: st
     last = outcome.stderr.decode().splitlines()[-1]
     assert last.startswith("Error: ")
     assert message in outcome.stderr.decode()
+
+
+def test_a_terminal_shows_that_a_layer_is_written(builds: Builds) -> None:
+    builds.write("large", "x" * 5_000_000)
+    given = [] if builds.ns.is_root else ["--sched=other"]
+    command = builds.ns.command("build", *given, "--no-cache", "-f", "-", str(builds.context))
+    shown = ""
+    leader, follower = pty.openpty()
+    store = {"NSBUILD_STORE": str(builds.store), "TERM": "xterm"}
+    done = subprocess.run(
+        command,
+        input=b"FROM scratch\nCOPY large /\n",
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env={**builds.ns.environment(), **store},
+        timeout=120,
+        check=True,
+    )
+    os.close(follower)
+    # EIO where nothing was written, and nobody has it open any more.
+    with contextlib.suppress(OSError):
+        shown = os.read(leader, 1 << 16).decode()
+        assert "Writing a layer" in shown
+        assert shown.endswith("\x1b[2K")
+    os.close(leader)
+    # A user's is the machine's Python, which need not have rich.
+    assert bool(shown) or not builds.ns.is_root
+    assert b"Writing" not in done.stdout
+    plain = builds.build("FROM scratch\nCOPY large /\n", "--no-cache").ok()
+    assert plain.stdout == done.stdout
 
 
 def test_the_base_is_pulled(builds: Builds, tmp_path: Path) -> None:
