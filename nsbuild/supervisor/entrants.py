@@ -4,9 +4,10 @@ A listener serves those who descend from the process that installed its filter, 
 none. So init forks an entrant, which installs the same filter once more, and its listener is one
 more source of calls here: the same supervisor answers them, from the same tables. No entrant has a
 parent inside. The command being "1", entrants are called "2", "3" and so on as they come in; the
-random stream of each is a child of the command's of which no fork of the command has the ordinal,
-and its clock begins where the command's began; from there on it moves up to whatever it sees, as
-every clock does.
+random stream of each is a child of the command's of which no fork of the command has the ordinal.
+The clock of the first begins where the command's began, that of each other where those are that
+have ended before, since who lets one in may have waited for the other; from there on it moves up to
+whatever it sees, as every clock does.
 
 A client speaks over a socket of its own, in messages:
 
@@ -26,6 +27,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from nsbuild.determinism.clock import Clock
 from nsbuild.determinism.entropy import Stream
 from nsbuild.determinism.names import entrant_name, preferred_pid
 from nsbuild.errors import NsbuildError
@@ -131,6 +133,8 @@ class Entrants:
         self._by_client: dict[socket.socket, Entrant] = {}
         self._by_vpid: dict[int, Entrant] = {}
         self._count = 0
+        self._past: Clock | None = None
+        """How far those have come that have ended."""
 
     def connect(self, fd: int) -> None:
         """A client: the front has accepted it, and it is about to say what it wants."""
@@ -185,6 +189,8 @@ class Entrants:
         if not vpid:
             return
         first = self._house.first_process()
+        if self._past is not None:
+            first.clock.merge(self._past)
         seed = first.stream.child(ENTRANTS + self._count).seed
         self._count += 1
         entrant.process = Process(name, vpid, first.clock, Stream(seed))
@@ -237,6 +243,12 @@ class Entrants:
         if entrant in self.waiting:
             self.waiting.remove(entrant)
         process = entrant.process
-        if process is not None and not process.pid:
+        if process is not None and process.pid:
+            # What it has reaped counts, whichever of the two tells first that it has ended.
+            self._house.table.reaped(process)
+            if self._past is not None:
+                process.clock.merge(self._past)
+            self._past = process.clock
+        elif process is not None:
             self._house.table.remove(process)
         entrant.say(LEFT + b"%d" % status)

@@ -34,18 +34,24 @@ def test_each_repeats_and_none_is_another(box: ContainerBox) -> None:
             seen.append([box.ok("exec", "c", "sh", "-c", PROBE).text for _ in range(2)])
     assert seen[0] == seen[1]
     first, second = (text.splitlines() for text in seen[0])
-    assert (
-        first[:2]
-        == second[:2]
-        == [
-            "Tue Dec 22 15:26:18 UTC 2015",
-            "Tue Dec 22 15:26:19 UTC 2015",
-        ]
-    ), "the clock of each begins at the epoch"
+    assert first[:2] == ["Tue Dec 22 15:26:18 UTC 2015", "Tue Dec 22 15:26:19 UTC 2015"]
+    assert second[0] > max(first[1], first[5]), "the second came before the first had ended"
     assert first[2] != second[2], "the same process number"
     assert first[3] != second[3], "the same random bytes"
     plain = [box.ns.bare("sh", "-c", "date +%N; echo $$").text for _ in range(2)]
     assert plain[0] != plain[1]
+
+
+def test_who_comes_later_writes_later(box: ContainerBox) -> None:
+    """What a command does is no older than what one did that had ended before it came."""
+    box.waiting("--name=c")
+    wait = "for i in 1 2 3 4 5 6 7 8 9; do date; done"
+    box.ok("exec", "c", "sh", "-c", f"echo a > /source; ({wait}); (sleep 100); echo b > /object")
+    box.ok("exec", "c", "sh", "-c", "echo c >> /source")
+    compare = "[ /source -nt /object ] && echo to be made; stat -c %Y /source /object; date +%s"
+    seen = box.ok("exec", "c", "sh", "-c", compare).lines
+    assert seen[0] == "to be made"
+    assert int(seen[2]) < int(seen[1]) < int(seen[3])
 
 
 def test_it_sees_the_container(box: ContainerBox) -> None:
