@@ -93,6 +93,7 @@ def _directory(store: Store, images: archives.Named, options: argparse.Namespace
         raise NsbuildError(f"{options.output} exists: it must be new or an empty directory")
     if options.format == "docker-dir" and len(images) > 1:
         raise NsbuildError("--format docker-dir holds one image")
+    made = not os.path.isdir(options.output)
     try:
         if options.format == "oci-dir":
             archives.save_oci_directory(store, images, options.output)
@@ -101,6 +102,8 @@ def _directory(store: Store, images: archives.Named, options: argparse.Namespace
             save_docker_directory(store, images[0][0], options.output, progress.say)
     except (OSError, NsbuildError) as error:
         shutil.rmtree(options.output, ignore_errors=True)
+        if not made:
+            os.mkdir(options.output)
         if isinstance(error, OSError):
             raise NsbuildError.from_os(f"cannot write {options.output}", error) from error
         raise
