@@ -326,11 +326,13 @@ def _remove_all(top: str) -> None:
             raise error
 
     # Not by shutil: to load it, and with it what it has for archives, takes longer than this does.
-    for _, directories, files, fd in os.fwalk(top, topdown=False, onerror=failed):
-        for names, act in ((files, os.unlink), (directories, _remove_directory)):
-            for name in names:
-                with contextlib.suppress(FileNotFoundError):
-                    act(name, dir_fd=fd)
+    # That `top` itself is gone already it does not tell `failed`.
+    with contextlib.suppress(FileNotFoundError):
+        for _, directories, files, fd in os.fwalk(top, topdown=False, onerror=failed):
+            for names, act in ((files, os.unlink), (directories, _remove_directory)):
+                for name in names:
+                    with contextlib.suppress(FileNotFoundError):
+                        act(name, dir_fd=fd)
     with contextlib.suppress(FileNotFoundError):
         os.rmdir(top)
 
