@@ -149,7 +149,9 @@ def _make(
         with store.place.workshop() as shop:
             # Called so, it is removed as the files of an image are, whoever they belong to.
             place = shop.at("tree")
-            os.mkdir(place, 0o755)
+            os.mkdir(place)
+            # Whatever the umask is: apt's own user has to come through it, or apt does without one.
+            os.chmod(place, 0o755)
             progress.say(f"Running {' '.join(command)}")
             code = run_container(_spec(options, command, epoch, place))
             if code:

@@ -7,6 +7,7 @@ that the nsbuild outside has made.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,15 @@ def bootstrap(ns: Runner, store: Path, *options: str) -> str:
 def test_root_and_a_user_make_the_same_image(root: Runner, user: Runner) -> None:
     need_a_mirror()
     ids = set()
-    for ns in (root, user):
-        ids.add(bootstrap(ns, ns.directory("store-")))
-        burn_pids()
+    before = os.umask(0o022)
+    try:
+        for ns, umask in ((root, 0o022), (user, 0o077)):
+            store = ns.directory("store-")
+            os.umask(umask)
+            ids.add(bootstrap(ns, store))
+            burn_pids()
+    finally:
+        os.umask(before)
     assert len(ids) == 1
 
 
