@@ -130,5 +130,7 @@ def dispatch(arguments: list[str]) -> int:
         return 0
     if not verb:
         raise NsbuildError("no verb given", "see nsbuild --help")
-    importlib.import_module("nsbuild.cli.podman").refuse_verb(verb)
+    from nsbuild.cli.podman import refuse_verb
+
+    refuse_verb(verb)
     raise NsbuildError(f"no verb {verb!r}", f"there is: {', '.join(VERBS)}; see nsbuild --help")

@@ -116,7 +116,7 @@ def _row(record: Record, whole: bool) -> dict[str, Any]:
     command = " ".join(words(record))
     if not whole and len(command) > _LONGEST_COMMAND:
         command = command[:_LONGEST_COMMAND] + "..."
-    labels = record.facts["labels"]
+    labels, root = record.facts["labels"], _root(record)
     return {
         "ID": record.id if whole else record.id[:SHORT],
         "Image": record.image,
@@ -134,28 +134,21 @@ def _row(record: Record, whole: bool) -> dict[str, Any]:
         "ExitedAt": record.finished // 1_000_000_000 if record.finished else _ZERO,
         "ExitCode": record.code,
         "Pid": record.pid,
-        "Mounts": _mounts(record),
+        "Mounts": [volume["target"] for volume in (*root["volumes"], *root["kept"])],
         "Labels": labels,
         "Label": lambda name: labels.get(name, ""),
-        "Networks": ",".join(_networks(record)),
+        "Networks": root["network"] if is_private(root["network"]) else "",
         "StartedAt": record.started // 1_000_000_000 if record.started else _ZERO,
         "AutoRemove": record.facts["rm"],
     }
 
 
-def _mounts(record: Record) -> list[str]:
+def _root(record: Record) -> dict[str, Any]:
+    """What its root is made of."""
     import json
 
-    root = json.loads(record.spec)["root"]
-    return [volume["target"] for volume in (*root["volumes"], *root["kept"])]
-
-
-def _networks(record: Record) -> list[str]:
-    """Those that it shares with other containers."""
-    import json
-
-    network = json.loads(record.spec)["root"]["network"]
-    return [network] if is_private(network) else []
+    root: dict[str, Any] = json.loads(record.spec)["root"]
+    return root
 
 
 def as_json(record: Record) -> dict[str, Any]:
@@ -175,7 +168,7 @@ def as_json(record: Record) -> dict[str, Any]:
         "Labels": row["Labels"] or None,
         "Mounts": row["Mounts"],
         "Names": [record.name],
-        "Networks": _networks(record),
+        "Networks": [row["Networks"]] if row["Networks"] else [],
         "Pid": record.pid,
         "Ports": None,
         "Size": None,

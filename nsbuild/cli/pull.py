@@ -6,12 +6,10 @@ import argparse
 import sys
 
 from nsbuild.cli.podman import PodmanParser, begin, each
-from nsbuild.cli.progress import Progress
-from nsbuild.cli.registry import add_options, skopeo_options
+from nsbuild.cli.registry import add_options, pulled, skopeo_options
 from nsbuild.errors import NsbuildError
 from nsbuild.images.documents import Image
 from nsbuild.images.store import Store
-from nsbuild.images.transfer import pull
 
 
 def main(arguments: list[str]) -> int:
@@ -41,10 +39,8 @@ def _print(images: list[Image]) -> None:
 
 def pull_as_asked(store: Store, name: str, options: argparse.Namespace) -> list[Image]:
     """Pull `name` as the options of `pull` say."""
-    with Progress(options.quiet) as progress:
-        store.say, store.advance = progress.say, progress.advance
-        side = skopeo_options(options, "src")
-        return pull(store, name, progress.say, side, _overrides(options))
+    side = skopeo_options(options, "src")
+    return pulled(store, name, options.quiet, side, _overrides(options))
 
 
 def _overrides(options: argparse.Namespace) -> list[str]:

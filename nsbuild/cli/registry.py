@@ -49,12 +49,19 @@ def found_or_pulled(
     found = None if policy == "always" else store.find(name)
     if found is not None or policy == "never":
         return found or store.image(name)
+    return pulled(store, name, quiet, options)[0]
+
+
+def pulled(
+    store: Store, name: str, quiet: bool, options: Sequence[str], overrides: Sequence[str] = ()
+) -> list[Image]:
+    """Pull `name`, and show how far it is; `options` and `overrides` are those of skopeo."""
     from nsbuild.cli.progress import Progress
     from nsbuild.images.transfer import pull
 
     with Progress(quiet) as progress:
         store.say, store.advance = progress.say, progress.advance
-        return pull(store, name, progress.say, options)[0]
+        return pull(store, name, progress.say, options, overrides)
 
 
 def skopeo_options(options: argparse.Namespace, side: str) -> list[str]:

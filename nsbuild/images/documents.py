@@ -76,6 +76,12 @@ def decode(data: bytes, what: str) -> dict[str, Any]:
     return found
 
 
+def check_size(what: str, size: int, promised: int) -> None:
+    """NsbuildError where `what` has another size, in bytes, than a manifest says."""
+    if size != promised:
+        raise NsbuildError(f"{what} is refused: it has {size} bytes and not {promised}")
+
+
 def checked_digest(value: object, what: str) -> str:
     """`value`, if it is a digest that we know."""
     if not isinstance(value, str) or not DIGEST.fullmatch(value):

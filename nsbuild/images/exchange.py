@@ -65,8 +65,7 @@ def _check_size(path: str, digest: str, size: int) -> None:
     except FileNotFoundError:
         # Whoever reads it says so.
         return
-    if found != size:
-        raise NsbuildError(f"{digest} is refused: it has {found} bytes, and {size} were promised")
+    documents.check_size(digest, found, size)
 
 
 def _document(path: str) -> bytes:

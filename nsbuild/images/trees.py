@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from nsbuild.errors import NsbuildError, warn
-from nsbuild.images.documents import Layer
+from nsbuild.images.documents import Layer, check_size
 from nsbuild.images.streams import LayerStream
 from nsbuild.images.unpack import Notes, unpack
 from nsbuild.kernel.asroot import as_root
@@ -45,8 +45,7 @@ def _unpack(blob: str, layer: Layer, made: str, progress: Callable[[int], None] 
     what = _name(layer)
     with open(blob, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        if size != layer.size:
-            raise NsbuildError(f"{what} is refused: it has {size} bytes and not {layer.size}")
+        check_size(what, size, layer.size)
         with LayerStream(file, size, what, progress) as stream:
             notes = unpack(stream, tree, what)
             digest, diff_id = stream.finish()
