@@ -18,6 +18,8 @@ REPO = HERE.parent
 CACHE = Path(os.environ.get("BENCH_DIR") or REPO / ".cache" / "bench")
 """Where everything is built. An ext4 without a journal makes files slowly for minutes after others
 were removed (docs/qubes-builder.md), and so is none to measure on."""
+RT_RUNTIME = Path("/proc/sys/kernel/sched_rt_runtime_us")
+RT_PERIOD = Path("/proc/sys/kernel/sched_rt_period_us")
 NSBUILD = os.environ.get("NSBUILD") or str(Path(sys.executable).with_name("nsbuild"))
 
 Value = TypeVar("Value")
@@ -113,6 +115,27 @@ def load(processes: int) -> Iterator[None]:
         for process in running:
             process.kill()
             process.wait()
+
+
+def throttled() -> bool:
+    """Whether this kernel may stop SCHED_FIFO for a part of each second, and we may change that.
+
+    That is what kernel.sched_rt_runtime_us says (sched(7)), which Linux 6.12 and later heed only
+    with CONFIG_RT_GROUP_SCHED.
+    """
+    runtime, period = (int(path.read_text()) for path in (RT_RUNTIME, RT_PERIOD))
+    return 0 <= runtime < period and os.access(RT_RUNTIME, os.W_OK)
+
+
+@contextmanager
+def unthrottled() -> Iterator[None]:
+    """Let SCHED_FIFO have all of its CPU, on the whole host, until the block ends."""
+    before = RT_RUNTIME.read_text()
+    RT_RUNTIME.write_text("-1")
+    try:
+        yield
+    finally:
+        RT_RUNTIME.write_text(before)
 
 
 def title(text: str) -> None:
