@@ -24,11 +24,18 @@ def flag(text: str) -> bool:
 def add_options(parser: PodmanParser) -> None:
     """Those of pull and push."""
     add = parser.add_argument
-    add("--authfile", metavar="FILE", help="where passwords for registries are")
+    add_access(parser)
     add("--cert-dir", metavar="DIR", help="certificates for registries")
     add("--creds", metavar="USER[:PASSWORD]", help="who to be at the registry")
     add("-q", "--quiet", action="store_true", help="say nothing but the result")
+
+
+def add_access(parser: PodmanParser) -> None:
+    """What also the verbs have that make a container, as Podman's do."""
+    add = parser.add_argument
+    add("--authfile", metavar="FILE", help="where passwords for registries are")
     add("--tls-verify", metavar="BOOL", nargs="?", const=True, type=flag, help="ask for HTTPS")
+    parser.set_defaults(cert_dir=None, creds=None)
 
 
 def add_pull(parser: PodmanParser) -> None:
@@ -76,7 +83,21 @@ def skopeo_options(options: argparse.Namespace, side: str) -> list[str]:
     if options.cert_dir:
         found += [f"--{side}-cert-dir", os.path.abspath(options.cert_dir)]
     if options.creds:
-        found += [f"--{side}-creds", options.creds]
+        found += [f"--{side}-creds", _with_password(options.creds)]
     if options.tls_verify is not None:
         found.append(f"--{side}-tls-verify={'true' if options.tls_verify else 'false'}")
     return found
+
+
+def _with_password(credentials: str) -> str:
+    """USER:PASSWORD; who gives USER alone is asked for the other, on a terminal."""
+    if ":" in credentials:
+        return credentials
+    if not os.isatty(0):
+        raise NsbuildError(
+            f"--creds {credentials} has no password, and stdin is no terminal to ask for it",
+            f"give --creds {credentials}:PASSWORD, or --authfile with what skopeo login wrote",
+        )
+    import getpass
+
+    return f"{credentials}:{getpass.getpass('Password: ')}"

@@ -18,7 +18,7 @@ from typing import Any
 
 from nsbuild.cli import runvalues, values
 from nsbuild.cli.podman import PodmanParser, add_refused, need
-from nsbuild.cli.registry import add_pull, found_or_pulled
+from nsbuild.cli.registry import add_access, add_pull, found_or_pulled, skopeo_options
 from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
 from nsbuild.cli.settings import DEFAULTS, Settings
@@ -105,6 +105,7 @@ def _add_podman(parser: PodmanParser) -> None:
     add("-i", "--interactive", action="store_true", help="keep stdin open")
     add("-t", "--tty", action="store_true", help="give the command a terminal")
     add("-q", "--quiet", action="store_true", help="no word about pulling the image")
+    add_access(parser)
     add_pull(parser)
 
 
@@ -129,7 +130,8 @@ def find_source(options: argparse.Namespace, store: Store) -> Source:
     if options.rootfs:
         directory = runvalues.existing_directory("--rootfs", options.image)
         return Source(None, options.image, (), os.path.realpath(directory), {})
-    image = found_or_pulled(store, options.image, options.pull, options.quiet)
+    access = skopeo_options(options, "src")
+    image = found_or_pulled(store, options.image, options.pull, options.quiet, access)
     name = name_of(image, options.image) or options.image
     return Source(image, name, store.unpacked(image), "", image.config.get("config") or {})
 

@@ -17,6 +17,12 @@ log: {{level: error}}
 storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
 http: {{addr: "127.0.0.1:{port}", secret: none}}
 """
+_GUARDED = """\
+auth: {{htpasswd: {{realm: nsbuild, path: {users}}}}}
+"""
+USER, PASSWORD = "ann", "s3cret"
+_USERS = "ann:$2y$05$HAZNluZoKrm6yhwfivPdMOASCHxgg8TR3sN.9QhAbJGu3qpsc6Qra\n"
+"""That, as `htpasswd -nbB` hashes it."""
 
 
 def _free_port() -> int:
@@ -27,11 +33,19 @@ def _free_port() -> int:
 
 
 @contextmanager
-def registry(directory: Path) -> Iterator[str]:
-    """HOST:PORT of an empty registry, which keeps what it gets below `directory`."""
+def registry(directory: Path, guarded: bool = False) -> Iterator[str]:
+    """HOST:PORT of an empty registry, which keeps what it gets below `directory`.
+
+    One that is `guarded` serves nobody but USER with PASSWORD.
+    """
     port = _free_port()
     config = directory / "registry.yml"
-    config.write_text(_CONFIG.format(root=directory / "registry", port=port))
+    text = _CONFIG.format(root=directory / "registry", port=port)
+    if guarded:
+        users = directory / "users"
+        users.write_text(_USERS)
+        text += _GUARDED.format(users=users)
+    config.write_text(text)
     with subprocess.Popen(
         ["docker-registry", "serve", str(config)],
         stdin=subprocess.DEVNULL,

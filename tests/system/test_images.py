@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import gzip
 import hashlib
@@ -18,7 +19,8 @@ import pytest
 from tests.system.capabilities import needs_tools
 from tests.system.harness import Runner
 from tests.system.imagebox import SMALL, ImageBox
-from tests.system.registry import registry, rootfs_tarball
+from tests.system.registry import PASSWORD, USER, registry, rootfs_tarball
+from tests.system.terminal import Terminal
 
 FORMATS = ("docker-archive", "oci-archive", "oci-dir", "docker-dir")
 
@@ -40,6 +42,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """HOST:PORT of a registry."""
     needs_tools("docker-registry")
     with registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def guarded_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """HOST:PORT of a registry that serves USER alone."""
+    needs_tools("docker-registry")
+    with registry(tmp_path_factory.mktemp("guarded"), guarded=True) as address:
         yield address
 
 
@@ -150,6 +160,44 @@ def test_pull_says_what_it_does(box: ImageBox, image: str, shop: str) -> None:
     assert lines[0] == f"Trying to pull {name}:latest..."
     assert any(line.startswith("Copying blob sha256:") for line in lines)
     assert "\x1b" not in done.stderr.decode()
+
+
+def test_a_registry_that_wants_to_know_who_it_is(
+    box: ImageBox, image: str, guarded_shop: str
+) -> None:
+    name = f"{guarded_shop}/{box.ns.account.name}/small:3"
+    insecure, creds = "--tls-verify=false", f"{USER}:{PASSWORD}"
+    for refused in ((), ("--creds", f"{USER}:wrong")):
+        failed = box.run("push", "-q", insecure, *refused, "small:1", name)
+        assert (failed.code, failed.stdout) == (125, b"")
+        assert b"unauthorized: authentication required" in failed.stderr
+    box.ok("push", "-q", insecure, "--creds", creds, "small:1", name)
+    box.ok("rmi", "-a")
+    assert box.run("pull", "-q", insecure, name).code == 125
+    assert box.ok("pull", "-q", insecure, "--creds", creds, name) == f"{image}\n"
+    box.ok("rmi", "-a")
+    auths = {guarded_shop: {"auth": base64.b64encode(creds.encode()).decode()}}
+    authfile = box.work / "auth.json"
+    authfile.write_text(json.dumps({"auths": auths}))
+    authfile.chmod(0o644)
+    told = ("--authfile", str(authfile))
+    assert box.ok("pull", "-q", insecure, *told, name) == f"{image}\n"
+    box.ok("rmi", "-a")
+    ran = box.run("run", "-q", "--rm", insecure, *told, name, "/bin/sh", "-c", "echo it")
+    assert (ran.code, ran.text) == (0, "it\n")
+
+
+def test_a_password_is_asked_for(box: ImageBox, image: str, guarded_shop: str) -> None:
+    name = f"{guarded_shop}/{box.ns.account.name}/small:4"
+    push = ("push", "-q", "--tls-verify=false", "--creds", USER, "small:1", name)
+    failed = box.run(*push)
+    assert (failed.code, len(failed.stderr.splitlines())) == (125, 1)
+    assert b"has no password" in failed.stderr
+    with Terminal(box.command(*push), box.environment(), str(box.work)) as terminal:
+        terminal.expect("Password: ")
+        terminal.send(f"{PASSWORD}\n")
+        assert terminal.wait() == 0
+    assert PASSWORD.encode() not in terminal.seen
 
 
 def test_a_registry_that_is_not_there(box: ImageBox) -> None:
