@@ -135,6 +135,35 @@ def test_the_packages_that_dpkg_itself_lists() -> None:
     assert sorted(f"{one.name} {one.version} {one.architecture}" for one in found) == expected
 
 
+_SPEC = """\
+Name: little
+Epoch: 4
+Version: 1.2
+Release: 3
+Summary: nothing
+License: MIT AND Zlib
+BuildArch: noarch
+%description
+%files
+"""
+
+
+def test_packages_that_rpm_installed(tmp_path: Path) -> None:
+    needs("the programs rpm and rpmbuild", shutil.which("rpm") and shutil.which("rpmbuild"))
+    spec = tmp_path / "little.spec"
+    spec.write_text(_SPEC)
+    build = ["rpmbuild", "-bb", "--quiet", "--define", f"_topdir {tmp_path}", str(spec)]
+    subprocess.run(build, check=True, capture_output=True)
+    (package,) = tmp_path.glob("RPMS/noarch/*.rpm")
+    database = tmp_path / "database"
+    install = ["rpm", "--dbpath", str(database), "--justdb", "--nodeps", "-i", str(package)]
+    subprocess.run(install, check=True, capture_output=True)
+    (name,) = {one.name for one in database.iterdir()} & {"rpmdb.sqlite", "Packages.db"}
+    assert packages.read({f"var/lib/rpm/{name}": (database / name).read_bytes()}) == [
+        Package("rpm", "little", "4:1.2-3", "noarch", "MIT AND Zlib")
+    ]
+
+
 def test_packages_of_rpm(tmp_path: Path) -> None:
     needs("the program rpm", shutil.which("rpm"))
     subprocess.run(["rpm", "--dbpath", str(tmp_path), "--initdb"], check=True)
