@@ -52,6 +52,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if not verb:
         raise NsbuildError("missing command 'nsbuild container COMMAND'")
+    podman.refuse_verb(verb)
     raise NsbuildError(f"unrecognized command `nsbuild container {verb}`")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from nsbuild.cli.podman import PodmanParser, begin
+from nsbuild.cli.podman import PodmanParser, begin, refuse_verb
 from nsbuild.errors import NsbuildError, report
 from nsbuild.images import verification
 from nsbuild.images.store import Store
@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write("usage: nsbuild image VERB [ARGUMENT...]\n\nverbs:\n" + "".join(lines))
         return 0
     if verb not in VERBS:
+        refuse_verb(verb)
         raise NsbuildError(
             f"unrecognized command `nsbuild image {verb}`\nTry 'nsbuild image --help'"
         )

@@ -135,11 +135,13 @@ def test_the_images_working_directory_is_made(box: ContainerBox, option: str) ->
     assert said(asked) == "cannot enter working directory /not/here: No such file or directory"
 
 
-@pytest.mark.parametrize("verb", ["pod", "port", "restart", "healthcheck", "volume", "pause"])
+@pytest.mark.parametrize(
+    "verb", ["pod", "port", "restart", "healthcheck", "volume", "pause", "container port"]
+)
 def test_a_verb_of_podmans_is_refused_with_a_reason(box: ContainerBox, verb: str) -> None:
-    outcome = box(verb, "ls")
+    outcome = box(*verb.split(), "ls")
     assert outcome.code == 125
-    assert said(outcome).startswith(f"{verb} is not supported: ")
+    assert said(outcome).startswith(f"{verb.split()[-1]} is not supported: ")
 
 
 def test_what_is_in_a_volume_is_no_part_of_the_container(box: ContainerBox) -> None:
