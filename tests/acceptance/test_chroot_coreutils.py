@@ -1,6 +1,7 @@
 """What coreutils checks of its own chroot, asked of nsbuild's: exact codes, and credentials.
 
-The ids are those of an account that has groups beside its own, looked up in the machine's root.
+First coreutils' own scripts, out of its source package and as they are; then the same in other
+words, which say what is wrong, and with an account that has groups beside its own.
 """
 
 from __future__ import annotations
@@ -8,6 +9,11 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +21,60 @@ import pytest
 from tests.system import account
 from tests.system.capabilities import needs
 from tests.system.chroots import Seen, ours, run
-from tests.system.harness import Runner
+from tests.system.harness import PATH, Runner
+
+CACHE = account.CHECKOUT / ".cache" / "coreutils"
+FETCH = account.CHECKOUT / "tests" / "acceptance" / "fetch-source.sh"
+WRAPPER = """\
+#!/bin/sh
+PYTHONPATH='{checkout}' exec '{python}' -m nsbuild chroot "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[Path]:
+    """Coreutils' source tree, with nsbuild's chroot for its own, where everybody may look."""
+    needs("root", os.getuid() == 0)
+    needs("the program dpkg-source", shutil.which("dpkg-source"))
+    subprocess.run([str(FETCH), str(CACHE), "coreutils"], check=True, stdout=subprocess.DEVNULL)
+    (package,) = CACHE.glob("coreutils_*.dsc")
+    with tempfile.TemporaryDirectory(prefix="nsbuild-coreutils-", dir="/var/tmp") as top:
+        Path(top).chmod(0o755)
+        tree = Path(top, "source")
+        unpack = ["dpkg-source", "--no-check", "--extract", str(package), str(tree)]
+        subprocess.run(unpack, check=True, stdout=subprocess.DEVNULL)
+        wrapper = tree / "src" / "chroot"
+        wrapper.write_text(WRAPPER.format(checkout=account.CHECKOUT, python=sys.executable))
+        wrapper.chmod(0o755)
+        (tree / "config.h").write_text("#define HAVE_SETGROUPS 1\n")
+        yield tree
+
+
+@pytest.mark.parametrize("name", ["chroot-fail", "chroot-credentials"])
+def test_coreutils_own_scripts(source: Path, name: str) -> None:
+    (script,) = source.glob(f"tests/*/{name}.sh")
+    rm = subprocess.run(["rm", "--version"], check=True, capture_output=True, text=True).stdout
+    told = {
+        "srcdir": ".",
+        "CONFIG_HEADER": str(source / "config.h"),
+        "built_programs": "chroot pwd",
+        "PACKAGE_VERSION": rm.splitlines()[0].split()[-1],
+        "PATH": PATH,
+        "LC_ALL": "C",
+    }
+    # Root's own groups, without which the second fails with the real chroot as well.
+    command = ["setpriv", "--groups=0", "sh", "-c", 'exec 9>&2; exec sh -x "$0"']
+    done = subprocess.run(
+        [*command, str(script.relative_to(source))],
+        cwd=source,
+        env=told,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    # 77 would be that it was skipped.
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
 
 
 def test_codes_of_failures(ns: Runner) -> None:
