@@ -58,7 +58,7 @@ class CoverProc(Operation):
         live: list[int] = []
         try:
             # Before they are covered: a clone shows what it was made of, not what lies on that.
-            live.extend(self._clone(proc, path) for path in self.live)
+            live.extend(self._clone(path) for path in self.live)
             self.root.stage_file("nothing", "")
             with os.scandir(proc) as entries:
                 # In the order of their names, because the mount table shows it.
@@ -71,8 +71,14 @@ class CoverProc(Operation):
             for fd in (proc, *live):
                 os.close(fd)
 
-    def _clone(self, proc: int, path: str) -> int:
-        tree = open_tree(proc, path, OPEN_TREE_CLONE | AT_RECURSIVE)
+    def _clone(self, path: str) -> int:
+        # Of the mount that is attached: before Linux 6.15 a detached one is no source (EINVAL).
+        source = self.root.open(f"/proc/{path}")
+        try:
+            flags = OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH
+            tree = open_tree(source, "", flags)
+        finally:
+            os.close(source)
         mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY | INERT)
         return tree
 
