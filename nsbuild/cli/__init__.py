@@ -17,6 +17,7 @@ import sys
 from typing import NoReturn
 
 from nsbuild.errors import EXIT_OURS, NsbuildError, exit_status, report
+from nsbuild.kernel import children
 
 VERBS = {
     "exec": ("nsbuild.cli.exec", "run a command deterministically in a root directory"),
@@ -77,6 +78,7 @@ def main(verb: str = "") -> NoReturn:
     if arguments[:1] == ["chroot"] and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         # No exception: its caller is to see that the signal has ended it.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    children.hear()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What comes from outside may be no text, and be shown all the same.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -18,6 +18,7 @@ from nsbuild.container.contract import Caller, Contract, set_aside
 from nsbuild.container.quoting import shell_quote
 from nsbuild.container.userspec import Found, Wanted, look_outside
 from nsbuild.errors import EXIT_OURS, NsbuildError, report, speak_as, warn
+from nsbuild.kernel import children
 from nsbuild.kernel.namespaces import PERSONALITY_QUERY, personality
 from nsbuild.kernel.seccomp import under_nsbuild
 
@@ -148,6 +149,7 @@ def _plain(newroot: str, argv: tuple[str, ...], contract: Contract, skip: bool) 
     if not skip:
         os.chdir("/")
     found = contract.find_ids()
+    children.ignore_again()
     raise become(argv, contract, found)
 
 

@@ -9,9 +9,13 @@ fail 17 % of calls on a busy CPU).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import resource
 import socket
 from collections.abc import Collection, Iterator
+
+import prctl
 
 from nsbuild.container.spec import SchedulingSpec
 from nsbuild.errors import NsbuildError, warn
@@ -95,6 +99,8 @@ def _take_fifo(spec: SchedulingSpec) -> bool:
         _outweigh()
         return False
     try:
+        if not _would_keep_fifo():
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     except PermissionError as error:
         hint = _fifo_hint()
@@ -104,6 +110,17 @@ def _take_fifo(spec: SchedulingSpec) -> bool:
         _outweigh()
         return False
     return True
+
+
+def _would_keep_fifo() -> bool:
+    """Whether we could still raise a task after joining a user namespace (see join), if we must.
+
+    Capabilities of the namespace outside count for nothing there, but the limit does.
+    """
+    if prctl.cap_effective.sys_admin:
+        return True
+    allowed, _ = resource.getrlimit(resource.RLIMIT_RTPRIO)
+    return allowed == resource.RLIM_INFINITY or allowed >= PRIORITY
 
 
 @contextlib.contextmanager
@@ -137,8 +154,13 @@ def _outweigh() -> None:
 def _fifo_hint() -> str:
     """How SCHED_FIFO can be allowed: root lacks it only in a container (sched(7))."""
     if os.geteuid() == 0:
+        allowance = (
+            "CAP_SYS_NICE, as by 'podman run --cap-add=SYS_NICE'"
+            if prctl.cap_effective.sys_admin
+            else f"RLIMIT_RTPRIO, as by 'podman run --ulimit=rtprio={PRIORITY}:{PRIORITY}'"
+        )
         return (
-            "as root it takes CAP_SYS_NICE, as by 'podman run --cap-add=SYS_NICE', "
+            f"as root it takes {allowance}, "
             "and a real-time budget in cpu.rt_runtime_us if the cgroup has that file"
         )
     return (

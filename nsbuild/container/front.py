@@ -32,6 +32,7 @@ from nsbuild.container.terminal import (
     give_terminal,
 )
 from nsbuild.errors import EXIT_OURS, NsbuildError, exit_status, report, warn
+from nsbuild.kernel import children
 from nsbuild.kernel.idmaps import plan_id_maps
 from nsbuild.kernel.signalfd import pending, signalfd
 from nsbuild.seccomp import compiled
@@ -102,6 +103,8 @@ def _inheritance() -> Inheritance:
         if number not in (signal.SIGPIPE, signal.SIGXFSZ)
         and signal.getsignal(number) is signal.SIG_IGN
     )
+    if children.are_ignored():
+        ignored = tuple({*ignored, signal.SIGCHLD})
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     limits = {
         number: resource.getrlimit(number)

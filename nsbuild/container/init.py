@@ -241,6 +241,8 @@ class Init:
         """Serve until the command has ended; returns its wait status."""
         wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        # Our mask is our caller's, and may have it blocked.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         if extension.available():
             return self._run_hot(wake)

@@ -5,12 +5,16 @@ is recognised by its id (statx's stx_mnt_id), which mountinfo translates into it
 shown number is a hash of that. The mount that holds the command's working directory has the same
 number wherever it lies. What is bind-mounted inside is a part of another mount and has its number:
 by that number programs know a file that they meet twice (cp and mv, to keep it from being lost).
+
+A descriptor that the caller has handed in is on a mount of the caller's, which the container has
+not. Its file is shown as on the mount of the container that has the same file system, if one has:
+`cat f >>f` must see that both are one file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from nsbuild.determinism.files import file_number
 from nsbuild.kernel.files import encode_dev
@@ -51,6 +55,15 @@ def file_systems() -> frozenset[bytes]:
     return frozenset(line.split(b" ", 3)[2] for line in read_whole(_MOUNTS).splitlines())
 
 
+class _Outer(NamedTuple):
+    """A mount of the caller's: it shows `root` of the file system `device` at `point`."""
+
+    device: bytes
+    root: bytes
+    point: bytes
+    fstype: bytes
+
+
 class _Source(NamedTuple):
     """From where a mount shows files: `root` of a file system, which others may show too."""
 
@@ -73,10 +86,16 @@ class Devices:
     `mounts` are those that are known; `nowhere` is where pipes, sockets and memfds are. `busy` is
     called when they are about to change, and lets go of what would keep one busy. `lasting` are the
     file systems that are there without the container (see `file_systems`); mounts of any other are
-    `passing`, whatever it is that the container has mounted for itself.
+    `passing`, whatever it is that the container has mounted for itself. `caller` is a process that
+    has the caller's mounts, 0 for none.
     """
 
-    def __init__(self, workdir: bytes, lasting: frozenset[bytes] = frozenset()) -> None:
+    def __init__(
+        self, workdir: bytes, lasting: frozenset[bytes] = frozenset(), caller: int = 0
+    ) -> None:
+        self._caller = caller
+        self._outer: dict[int, _Outer] | None = None
+        self._outer_by_mount: dict[Mount, _Outer] = {}
         self._workdir = workdir
         self._lasting = lasting
         self.passing: set[Mount] = set()
@@ -94,9 +113,58 @@ class Devices:
                 self._load(process)
                 if mount_id in self.mounts:
                     break
+            found = self.mounts.get(mount_id)
+        if found is None:
+            outer = self._find_outer(mount_id)
+            sources = self._first.get(outer.device, ()) if outer else ()
+            if len({source.label for source in sources}) > 1:
+                # Which it is depends on the file: `handed_in` says.
+                return self.nowhere
             # Pipes, sockets and memfds live on mounts that no table shows.
-            found = self.mounts.setdefault(mount_id, self.nowhere)
+            made = self._show(outer, sources[0]) if outer and sources else self.nowhere
+            found = self.mounts[mount_id] = made
         return found
+
+    def handed_in(self, mount_id: int, path: bytes) -> Mount:
+        """The mount of the file at the caller's `path`, of which `mount` has not known one."""
+        outer = self._find_outer(mount_id)
+        source = self._holder(outer, path) if outer else None
+        return self._show(outer, source) if outer and source else self.nowhere
+
+    def is_outside(self, mount: Mount) -> bool:
+        """Whether it is none of the container's own."""
+        return mount is self.nowhere or mount in self._outer_by_mount
+
+    def name(self, mount: Mount, path: bytes) -> bytes:
+        """What a file at `path` of `mount` is called, the same on every host."""
+        outer = self._outer_by_mount.get(mount)
+        if outer is None:
+            relative = path[len(mount.point) :] if mount.point != b"/" else path
+            return mount.label + b"\0" + mount.part + relative
+        source = self._holder(outer, path)
+        if source is None:
+            return mount.label + b"\0outside\0" + path
+        relative = _within(outer, path)[len(source.root.rstrip(b"/")) :]
+        return source.label + b"\0" + relative
+
+    def _find_outer(self, mount_id: int) -> _Outer | None:
+        if self._outer is None:
+            self._outer = {}
+            if self._caller:
+                for number, outer in _read_table(b"%d" % self._caller):
+                    self._outer[number] = outer
+        return self._outer.get(mount_id)
+
+    def _holder(self, outer: _Outer, path: bytes) -> _Source | None:
+        full = _within(outer, path)
+        sources = self._first.get(outer.device, ())
+        holders = [source for source in sources if _holds(source.root, full)]
+        return max(holders, key=lambda source: len(source.root), default=None)
+
+    def _show(self, outer: _Outer, source: _Source) -> Mount:
+        mount = make_mount(source.label, outer.point, outer.fstype)
+        self._outer_by_mount[mount] = outer
+        return mount
 
     def forget(self) -> None:
         """Something is about to be mounted or unmounted: ids may be used again."""
@@ -107,20 +175,11 @@ class Devices:
         self._sources = {device: list(sources) for device, sources in self._first.items()}
 
     def _load(self, process: bytes) -> None:
-        try:
-            text = read_whole(process + b"/mountinfo")
-        except OSError:
-            return
-        for line in text.splitlines():
-            fields = line.split(b" ")
-            root, point = (
-                _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field) for field in fields[3:5]
-            )
-            fstype = fields[fields.index(b"-", 6) + 1]
-            label, part = self._source(fields[2], root, point)
-            mount = self.mounts[int(fields[0])] = make_mount(label, point, fstype, part)
+        for number, (device, root, point, fstype) in _read_table(process):
+            label, part = self._source(device, root, point)
+            mount = self.mounts[number] = make_mount(label, point, fstype, part)
             # The last of several on one point is what is seen there.
-            (self.passing.discard if fields[2] in self._lasting else self.passing.add)(mount)
+            (self.passing.discard if device in self._lasting else self.passing.add)(mount)
         if not self._first:
             self._first = {device: list(found) for device, found in self._sources.items()}
 
@@ -138,6 +197,26 @@ class Devices:
         label = b"." if point == self._workdir else point
         sources.append(_Source(root, point, label))
         return label, b""
+
+
+def _read_table(process: bytes) -> Iterator[tuple[int, _Outer]]:
+    """The mounts that a process sees, by id (proc_pid_mountinfo(5)); none if it may not be read."""
+    try:
+        text = read_whole(process + b"/mountinfo")
+    except OSError:
+        return
+    for line in text.splitlines():
+        fields = line.split(b" ")
+        root, point = (
+            _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field) for field in fields[3:5]
+        )
+        fstype = fields[fields.index(b"-", 6) + 1]
+        yield int(fields[0]), _Outer(fields[2], root, point, fstype)
+
+
+def _within(outer: _Outer, path: bytes) -> bytes:
+    """Where in its file system the file at `path` of the mount is."""
+    return outer.root.rstrip(b"/") + b"/" + path[len(outer.point) :].lstrip(b"/")
 
 
 def _holds(outer: bytes, inner: bytes) -> bool:

@@ -158,6 +158,8 @@ class FileTimes:
         self.values = values
         devices = self.devices
         mount = devices.mounts.get(values[23]) or devices.mount(values[23], tid)
+        if mount is devices.nowhere and values[23] not in devices.mounts:
+            mount = devices.handed_in(values[23], path_of(path, flags))
         self.mount = mount
         if mount.transient:
             if mount.label in self.served:
@@ -170,7 +172,7 @@ class FileTimes:
         born = values[13] * NSEC + values[14]
         file = self.table.find(key, born, mount.overlay)
         if file is None:
-            if mount is self.devices.nowhere and values[23] not in self.nameless:
+            if devices.is_outside(mount) and values[23] not in self.nameless:
                 found = STAND_IN.fullmatch(path_of(path, flags))
                 # Without it, a copy of the file would not be of what was looked at before.
                 if found and self.look(process, tid, found[1], 0) == 0:
@@ -258,8 +260,7 @@ class FileTimes:
             if left is not None:
                 self.dirty[left] = name
                 return left
-        relative = name[len(mount.point) :] if mount.point != b"/" else name
-        file = self.table.add(key, born, mount.label + b"\0" + mount.part + relative)
+        file = self.table.add(key, born, self.devices.name(mount, name))
         if earlier is not None:
             file.earlier = earlier
             # The next call has to be told of it, should it show as edited meanwhile.

@@ -101,7 +101,7 @@ class Supervisor:
             self.listener.let_on = self.turns.let_go
             self.turns.gave_up = self._gave_up
             self.births.born = self._born
-        devices = Devices(parts.workdir, parts.lasting)
+        devices = Devices(parts.workdir, parts.lasting, os.getppid())
         served = {os.fsencode(SERVED[name].path): SERVED[name].shown for name in parts.fuse}
         self.times = FileTimes(devices, served, parts.start, rules.rates.epoch, rules.earlier)
         self.sources: dict[int, Callable[[], None]] = {

@@ -125,7 +125,7 @@ class PageCache:
             # A tmpfs fills a hole that is looked at in a mapping, and the file becomes larger.
             return 0
         shown = self._devices.mount(mount, call.tid)
-        if shown.transient or shown is self._devices.nowhere:
+        if shown.transient or self._devices.is_outside(shown):
             # Perhaps it is ours to answer for.
             return 0
         self._known[key] = self._lock(path, size)

@@ -213,13 +213,23 @@ def test_auto_without_an_allowance_warns_once_and_works(user: Runner) -> None:
     assert "RTPRIO" in seen.complaint.upper()
 
 
-def test_fifo_with_an_allowance(user: Runner) -> None:
-    """CAP_SYS_NICE allows it as RLIMIT_RTPRIO does, and not every root may raise that limit."""
-    needs("CAP_SYS_NICE to hand on", os.getuid() == 0)
+def _with_capability(user: Runner, sched: str) -> tuple[str, ...]:
+    """The command line of something that forks, by a user with CAP_SYS_NICE and without a limit."""
     prefix = user.account.prefix
-    python = user.command("exec", "--sched=fifo", "/", "echo", "ran")[len(prefix) :]
+    python = user.command("exec", f"--sched={sched}", "/", "sh", "-c", "id -u; id -u; echo ran")
     raised = ("--inh-caps=+sys_nice", "--ambient-caps=+sys_nice", "--")
-    assert user.outside((*prefix[:-1], *raised, *python)).ok().text == "ran\n"
+    return ("prlimit", "--rtprio=0", *prefix[:-1], *raised, *python[len(prefix) :])
+
+
+def test_a_capability_is_no_allowance_where_it_counts_for_nothing(user: Runner) -> None:
+    """In the user namespace, where init must be raised again; it was a traceback at a fork."""
+    needs("CAP_SYS_NICE to hand on", os.getuid() == 0)
+    refused = user.outside(_with_capability(user, "fifo"))
+    assert (refused.code, refused.stdout) == (125, b"")
+    assert "RTPRIO" in refused.complaint.upper()
+    without = user.outside(_with_capability(user, "auto"))
+    assert (without.code, without.text) == (0, "0\n0\nran\n")
+    assert "no SCHED_FIFO here" in without.complaint
 
 
 def test_fifo_without_an_allowance_is_refused(user: Runner) -> None:
