@@ -98,7 +98,7 @@ def _supervised(
     model = cpumodel.variables(chosen.cpu_model)
     added = tuple(os.fsencode(f"{name}={value}") for name, value in model.items())
     root = RootSpec(
-        target=newroot,
+        target=_by_name(newroot),
         network="host",
         identity=chosen.identity,
         boot_time=chosen.epoch,
@@ -125,6 +125,18 @@ def _supervised(
             state=chosen.state,
         )
     )
+
+
+def _by_name(path: str) -> str:
+    """The directory without links of /proc, as /proc/self/fd/5 is one.
+
+    They lead to mounts of the namespace that is left behind, which cannot be cloned (open_tree(2)).
+    """
+    plain = os.path.realpath(path)
+    try:
+        return plain if os.path.samefile(plain, path) else path
+    except OSError:
+        return path
 
 
 def _needs_users() -> bool:

@@ -76,7 +76,8 @@ class Standin:
         text = self._text()
         present = _read(self.path)
         ours = self._original.mark in present
-        if not self._divert and present and not ours:
+        # A link that leads nowhere is somebody's as well.
+        if not self._divert and not ours and (present or os.path.islink(self.path)):
             raise NsbuildError(f"{self.path} is not nsbuild's", "move it away first")
         if self._divert:
             # Again, too, in case that dpkg has been told otherwise since.

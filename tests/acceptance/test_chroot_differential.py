@@ -8,6 +8,7 @@ machine's name and /proc beyond what the process itself is.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -248,7 +249,36 @@ def _user_cases() -> Iterator[Case]:
     yield Case(("--userspec=nosuch", "/no/such", "true"))
 
 
-CASES = [*_option_cases(), *_command_cases(), *_script_cases(), *_user_cases()]
+def _caller_cases() -> Iterator[Case]:
+    """What a caller has done that an exec keeps: files open, and what is made of SIGCHLD."""
+    own = "cd libs/tmp; echo hello >own"
+    yield Case(("LIBS", "cat", "/tmp/own"), shell_before(f"{own}; exec >>own"), cwd="TOP")
+    yield Case(("LIBS", "cat", "/tmp/own"), shell_before(f"{own}; exec <own 2>&1"), cwd="TOP")
+    same = "test /tmp/own -ef /proc/self/fd/0 && echo same; test /etc/data -ef /proc/self/fd/0"
+    yield Case(
+        ("BOX", "sh", "-c", same), shell_before("cd box/tmp; >own; exec <own; cd /"), cwd="TOP"
+    )
+    opened = shell_before("exec 5<box")
+    for path in ("/proc/self/fd/5", "/dev/fd/5", "/proc/self/fd/5/../box", "/proc/self/fd/6"):
+        yield Case((path, "/bin/pwd"), opened, cwd="TOP")
+    forks = "for n in 1 2 3; do sleep 0; /bin/true; done; (exit 4); echo $?; exit 3"
+    for handled in ("SIG_BLOCK, [signal.SIGCHLD]", "SIG_BLOCK, signal.valid_signals()"):
+        program = f"import os, signal, sys; signal.pthread_sigmask(signal.{handled}); "
+        program += "os.execv(sys.argv[1], sys.argv[1:])"
+        yield sh(forks, before=(sys.executable, "-c", program))
+    program = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+    program += "os.execv(sys.argv[1], sys.argv[1:])"
+    for script in ("exit 3", forks):
+        yield sh(script, before=(sys.executable, "-c", program))
+
+
+CASES = [
+    *_option_cases(),
+    *_command_cases(),
+    *_script_cases(),
+    *_user_cases(),
+    *_caller_cases(),
+]
 
 
 def _filled(words: tuple[str, ...], roots: Roots) -> list[str]:

@@ -428,6 +428,15 @@ def test_control_c_that_is_handled_late(box: str) -> None:
         assert b"ready" not in terminal.seen
 
 
+def test_the_terminal_has_its_name() -> None:
+    """What tty(1) compares: the link in /proc and both files' device, number and kind."""
+    needs("root", os.getuid() == 0)
+    for command in (ours("/", "tty"), real("/", "tty")):
+        with Terminal(command, chroots.environment(), "/") as terminal:
+            terminal.expect("/dev/pts/[0-9]+\r\n")
+            assert terminal.wait() == 0
+
+
 def test_a_signal_to_nsbuild_before_the_command_is_there(box: str) -> None:
     """It is the command's, which dies of it, whoever of us it came to first."""
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):

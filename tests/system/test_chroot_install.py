@@ -153,6 +153,18 @@ dpkg-divert --list /usr/sbin/chroot
     assert code == "125"
 
 
+def test_a_link_of_somebody_elses_that_leads_nowhere(roots: Roots) -> None:
+    script = f"""
+ln -s /no/such /usr/local/sbin/chroot
+{NSBUILD} install-chroot; echo $?; readlink /usr/local/sbin/chroot
+"""
+    assert lines(aside(roots, script)) == [
+        "nsbuild: /usr/local/sbin/chroot is not nsbuild's (move it away first)",
+        "125",
+        "/no/such",
+    ]
+
+
 def test_somebody_elses(roots: Roots) -> None:
     script = f"""
 echo theirs > /usr/local/sbin/chroot

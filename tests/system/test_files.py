@@ -146,6 +146,21 @@ def test_what_is_written_is_later_than_what_was_read(ns: Runner) -> None:
     assert int(now) > EPOCH
 
 
+def test_what_the_caller_hands_in_is_the_file_that_it_is(ns: Runner) -> None:
+    """By device and number: else `cat f >>f` would go on until the disk is full."""
+    cwd = ns.directory()
+    script = "ulimit -f 100; cat f; stat -Lc '%d %i' f /proc/$$/fd/1 >&2"
+    outer = 'umask 0; echo hello >f; exec "$@" >>f'
+    seen = [
+        ns.outside(["sh", "-c", outer, "sh", *command], cwd=cwd)
+        for command in (ns.command("exec", "/", "sh", "-c", script), ["sh", "-c", script])
+    ]
+    for outcome in seen:
+        refused, first, second = outcome.stderr.decode().splitlines()[-3:]
+        assert refused == "cat: f: input file is output file"
+        assert first == second
+
+
 def test_an_input_keeps_its_birth_time(ns: Runner) -> None:
     cwd = ns.directory()
     (cwd / "old").write_text("")
