@@ -149,7 +149,7 @@ def test_what_is_written_is_later_than_what_was_read(ns: Runner) -> None:
 def test_what_the_caller_hands_in_is_the_file_that_it_is(ns: Runner) -> None:
     """By device and number: else `cat f >>f` would go on until the disk is full."""
     cwd = ns.directory()
-    script = "ulimit -f 100; cat f; stat -Lc '%d %i' f /proc/$$/fd/1 >&2; true"
+    script = "ulimit -f 100; cat f; stat -Lc '%d %i' f /proc/self/fd/9 9>&1 >&2"
     outer = 'umask 0; echo hello >f; exec "$@" >>f'
     seen = [
         ns.outside(["sh", "-c", outer, "sh", *command], cwd=cwd)
