@@ -81,6 +81,8 @@ def main(arguments: list[str]) -> int:
             *("mmdebstrap", "--mode=root", f"--variant={options.variant}"),
             *(["--include", ",".join(packages)] if packages else []),
             *([] if not options.snapshot else ["--aptopt=Acquire::Check-Valid-Until false"]),
+            # mmdebstrap leaves this machine's there. Whoever runs the image brings a resolver.
+            '--customize-hook=: >"$1/etc/resolv.conf"',
             *("--quiet", options.suite, f"{_INSIDE}/{_ARCHIVE}"),
             f"deb {mirror} {options.suite} {components}",
         ]

@@ -8,6 +8,7 @@ that the nsbuild outside has made.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,20 @@ def need_a_mirror() -> None:
     needs("Debian, with a mirror that apt knows and that answers", suite() and mirror())
 
 
-def bootstrap(ns: Runner, store: Path, *options: str) -> str:
+def elsewhere(directory: Path) -> list[str]:
+    """What stands before a command of root's, that it sees another network's resolver."""
+    resolver = directory / "resolv.conf"
+    resolver.write_text("search example.org\nnameserver 192.0.2.1\nnameserver 192.0.2.2\n")
+    script = 'mount --bind "$0" "$(realpath /etc/resolv.conf)"; exec "$@"'
+    return ["unshare", "--mount", "sh", "-ec", script, str(resolver)]
+
+
+def bootstrap(ns: Runner, store: Path, *options: str, within: Sequence[str] = ()) -> str:
     """Bootstrap into `store`; returns the image's id."""
     given = [] if ns.is_root else ["--sched=other"]
     wanted = [f"--suite={suite()}", f"--mirror={mirror()}", "-q", *given, *options]
     outcome = ns.outside(
-        ns.command("image", "bootstrap", *wanted),
+        [*within, *ns.command("image", "bootstrap", *wanted)],
         env={"NSBUILD_STORE": str(store)},
         timeout=TIMEOUT,
     )
@@ -50,7 +59,8 @@ def test_root_and_a_user_make_the_same_image(root: Runner, user: Runner) -> None
         for ns, umask in ((root, 0o022), (user, 0o077)):
             store = ns.directory("store-")
             os.umask(umask)
-            ids.add(bootstrap(ns, store))
+            within = elsewhere(ns.directory()) if ns.is_root else ()
+            ids.add(bootstrap(ns, store, within=within))
             burn_pids()
     finally:
         os.umask(before)
