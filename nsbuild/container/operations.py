@@ -314,16 +314,20 @@ class ProvideConstant(Operation):
 class Bind(Operation):
     """Bind the host's `source`, with the mounts below it, on `target` inside the root.
 
-    A missing target is made: a directory or a file, as the source is.
+    A missing target is made: a directory or a file, as the source is. `attributes` are more
+    MOUNT_ATTR_ flags for the mount.
     """
 
-    __slots__ = ("read_only", "source", "target")
+    __slots__ = ("attributes", "read_only", "source", "target")
 
-    def __init__(self, root: Rootfs, source: str, target: str, read_only: bool = False) -> None:
+    def __init__(
+        self, root: Rootfs, source: str, target: str, read_only: bool = False, attributes: int = 0
+    ) -> None:
         super().__init__(root)
         self.source = source
         self.target = target
         self.read_only = read_only
+        self.attributes = attributes
 
     def describe(self) -> str:
         mode = " (read-only)" if self.read_only else ""
@@ -331,7 +335,7 @@ class Bind(Operation):
 
     def act(self) -> None:
         kind = "directory" if stat.S_ISDIR(os.stat(self.source).st_mode) else "file"
-        attributes = MOUNT_ATTR_RDONLY if self.read_only else 0
+        attributes = self.attributes | (MOUNT_ATTR_RDONLY if self.read_only else 0)
         attach_clone(
             self.root, AT_FDCWD, self.source, self.target, attributes, recursive=True, create=kind
         )

@@ -53,6 +53,7 @@ from nsbuild.kernel.mount import (
 )
 
 DEVICES = ("null", "zero", "full", "tty")
+_DEVICE = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
 KERNELS = ("/proc", "/sys", "/dev")
 """Directories that the container gets its own of, whatever is asked for."""
 SERVED_DEVICES = ("random", "urandom")
@@ -245,8 +246,9 @@ def _dev(root: Rootfs, host: Host) -> Iterator[Operation]:
         if host.exists(f"/dev/{name}"):
             yield MakeFile(root, f"/dev/{name}")
             # The inode is the host's, for a build's root to chmod(2) unless the mount is read-only,
-            # which has no effect on reading and writing the device.
-            yield Bind(root, f"/dev/{name}", f"/dev/{name}", read_only=True)
+            # which has no effect on reading and writing the device. The others of these flags some
+            # hosts have, where they cannot be cleared, and /proc/mounts shows them.
+            yield Bind(root, f"/dev/{name}", f"/dev/{name}", read_only=True, attributes=_DEVICE)
     for name in SERVED_DEVICES:
         yield MakeFile(root, f"/dev/{name}")
     yield Symlink(root, "/dev/fd", "/proc/self/fd")
