@@ -81,8 +81,8 @@ def main(arguments: list[str]) -> int:
             *("mmdebstrap", "--mode=root", f"--variant={options.variant}"),
             *(["--include", ",".join(packages)] if packages else []),
             *([] if not options.snapshot else ["--aptopt=Acquire::Check-Valid-Until false"]),
-            # mmdebstrap leaves this machine's there. Whoever runs the image brings a resolver.
-            '--customize-hook=: >"$1/etc/resolv.conf"',
+            # mmdebstrap leaves this machine's there, and its mode. Who runs the image brings one.
+            '--customize-hook=: >"$1/etc/resolv.conf"; chmod 0644 "$1/etc/resolv.conf"',
             *("--quiet", options.suite, f"{_INSIDE}/{_ARCHIVE}"),
             f"deb {mirror} {options.suite} {components}",
         ]

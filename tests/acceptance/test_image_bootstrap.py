@@ -29,9 +29,12 @@ def need_a_mirror() -> None:
 
 
 def elsewhere(directory: Path) -> list[str]:
-    """What stands before a command of root's, that it sees another network's resolver."""
+    """What stands before a command of root's, that it sees another resolv.conf.
+
+    It names the same servers: that others do not answer is seen in when what is written.
+    """
     resolver = directory / "resolv.conf"
-    resolver.write_text("search example.org\nnameserver 192.0.2.1\nnameserver 192.0.2.2\n")
+    resolver.write_text("# another network's\n" + Path("/etc/resolv.conf").read_text())
     script = 'mount --bind "$0" "$(realpath /etc/resolv.conf)"; exec "$@"'
     return ["unshare", "--mount", "sh", "-ec", script, str(resolver)]
 

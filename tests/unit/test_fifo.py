@@ -11,6 +11,7 @@ import pytest
 from nsbuild.container import cpu
 from nsbuild.container.spec import SchedulingSpec
 from nsbuild.errors import NsbuildError
+from nsbuild.supervisor.initpriority import PRIORITY
 
 FIFO = SchedulingSpec(policy="fifo")
 
@@ -20,8 +21,8 @@ FIFO = SchedulingSpec(policy="fifo")
     [
         (True, 0, True),
         (False, 0, False),
-        (False, cpu.PRIORITY - 1, False),
-        (False, cpu.PRIORITY, True),
+        (False, PRIORITY - 1, False),
+        (False, PRIORITY, True),
         (False, resource.RLIM_INFINITY, True),
     ],
 )
