@@ -34,11 +34,22 @@ _MOUNTS = b"/proc/self/mountinfo"
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
+class _Outer(NamedTuple):
+    """A mount of the caller's: it shows `root` of the file system `device` at `point`."""
+
+    device: bytes
+    root: bytes
+    point: bytes
+    fstype: bytes
+
+
 class Mount(NamedTuple):
     """`label` names the mount, `point` is where it is inside; `device` is the shown st_dev.
 
     `part` is the path of a bind mount in the mount that it is a part of, b"" for most.
-    `transient` is for file systems of the kernel's own making; `overlay` for overlayfs.
+    `transient` is for file systems of the kernel's own making; `overlay` for overlayfs. `outer` is
+    the mount of the caller's that it stands for: equal to none of the container's own, even if all
+    else is.
     """
 
     label: bytes
@@ -48,20 +59,12 @@ class Mount(NamedTuple):
     transient: bool
     overlay: bool
     part: bytes = b""
+    outer: _Outer | None = None
 
 
 def file_systems() -> frozenset[bytes]:
     """Major and minor number of all that is mounted where we are, as mountinfo has them."""
     return frozenset(line.split(b" ", 3)[2] for line in read_whole(_MOUNTS).splitlines())
-
-
-class _Outer(NamedTuple):
-    """A mount of the caller's: it shows `root` of the file system `device` at `point`."""
-
-    device: bytes
-    root: bytes
-    point: bytes
-    fstype: bytes
 
 
 class _Source(NamedTuple):
@@ -95,7 +98,6 @@ class Devices:
     ) -> None:
         self._caller = caller
         self._outer: dict[int, _Outer] | None = None
-        self._outer_by_mount: dict[Mount, _Outer] = {}
         self._workdir = workdir
         self._lasting = lasting
         self.passing: set[Mount] = set()
@@ -121,7 +123,7 @@ class Devices:
                 # Which it is depends on the file: `handed_in` says.
                 return self.nowhere
             # Pipes, sockets and memfds live on mounts that no table shows.
-            made = self._show(outer, sources[0]) if outer and sources else self.nowhere
+            made = _show(outer, sources[0]) if outer and sources else self.nowhere
             found = self.mounts[mount_id] = made
         return found
 
@@ -129,15 +131,15 @@ class Devices:
         """The mount of the file at the caller's `path`, of which `mount` has not known one."""
         outer = self._find_outer(mount_id)
         source = self._holder(outer, path) if outer else None
-        return self._show(outer, source) if outer and source else self.nowhere
+        return _show(outer, source) if outer and source else self.nowhere
 
     def is_outside(self, mount: Mount) -> bool:
         """Whether it is none of the container's own."""
-        return mount is self.nowhere or mount in self._outer_by_mount
+        return mount is self.nowhere or mount.outer is not None
 
     def name(self, mount: Mount, path: bytes) -> bytes:
         """What a file at `path` of `mount` is called, the same on every host."""
-        outer = self._outer_by_mount.get(mount)
+        outer = mount.outer
         if outer is None:
             relative = path[len(mount.point) :] if mount.point != b"/" else path
             return mount.label + b"\0" + mount.part + relative
@@ -160,11 +162,6 @@ class Devices:
         sources = self._first.get(outer.device, ())
         holders = [source for source in sources if _holds(source.root, full)]
         return max(holders, key=lambda source: len(source.root), default=None)
-
-    def _show(self, outer: _Outer, source: _Source) -> Mount:
-        mount = make_mount(source.label, outer.point, outer.fstype)
-        self._outer_by_mount[mount] = outer
-        return mount
 
     def forget(self) -> None:
         """Something is about to be mounted or unmounted: ids may be used again."""
@@ -212,6 +209,11 @@ def _read_table(process: bytes) -> Iterator[tuple[int, _Outer]]:
         )
         fstype = fields[fields.index(b"-", 6) + 1]
         yield int(fields[0]), _Outer(fields[2], root, point, fstype)
+
+
+def _show(outer: _Outer, source: _Source) -> Mount:
+    """The caller's mount, shown as that of the container which has the file system of `source`."""
+    return make_mount(source.label, outer.point, outer.fstype)._replace(outer=outer)
 
 
 def _within(outer: _Outer, path: bytes) -> bytes:
