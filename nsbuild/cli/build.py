@@ -19,7 +19,7 @@ from nsbuild.cli import podman, values
 from nsbuild.cli.output import write_image_id
 from nsbuild.cli.podman import PodmanParser
 from nsbuild.cli.progress import Progress
-from nsbuild.cli.registry import add_options, add_pull, found_or_pulled, skopeo_options
+from nsbuild.cli.registry import add_options, add_pull, found_or_pulled
 from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
 from nsbuild.cli.settings import DEFAULTS, Settings
@@ -156,9 +156,7 @@ class _Work:
 
     def find(self, name: str) -> Image:
         """The image of FROM or --from."""
-        options = self._options
-        side = skopeo_options(options, "src")
-        return found_or_pulled(self._store, name, options.pull, options.quiet, side)
+        return found_or_pulled(self._store, name, self._options)
 
     @contextlib.contextmanager
     def busy(self, what: str) -> Iterator[None]:

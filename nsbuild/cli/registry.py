@@ -49,14 +49,17 @@ def add_pull(parser: PodmanParser) -> None:
     )
 
 
-def found_or_pulled(
-    store: Store, name: str, policy: str, quiet: bool, options: Sequence[str] = ()
-) -> Image:
-    """The image `name`, from the store or from where its name says; raises NsbuildError."""
-    found = None if policy == "always" else store.find(name)
-    if found is not None or policy == "never":
+def found_or_pulled(store: Store, name: str, options: argparse.Namespace) -> Image:
+    """The image `name`, from the store or from where its name says; raises NsbuildError.
+
+    `options` are those of a verb that has called `add_access` and `add_pull`. Who need not pull
+    is not asked for a password.
+    """
+    _check_authfile(options)
+    found = None if options.pull == "always" else store.find(name)
+    if found is not None or options.pull == "never":
         return found or store.image(name)
-    return pulled(store, name, quiet, options)[0]
+    return pulled(store, name, options.quiet, skopeo_options(options, "src"))[0]
 
 
 def pulled(
@@ -74,11 +77,8 @@ def pulled(
 def skopeo_options(options: argparse.Namespace, side: str) -> list[str]:
     """What skopeo copy is told; `side` is `src` or `dest`, where the registry is."""
     found = []
+    _check_authfile(options)
     if options.authfile:
-        if not os.path.exists(options.authfile):
-            raise NsbuildError(
-                f"checking authfile: stat {options.authfile}: no such file or directory"
-            )
         found += ["--authfile", os.path.abspath(options.authfile)]
     if options.cert_dir:
         found += [f"--{side}-cert-dir", os.path.abspath(options.cert_dir)]
@@ -87,6 +87,12 @@ def skopeo_options(options: argparse.Namespace, side: str) -> list[str]:
     if options.tls_verify is not None:
         found.append(f"--{side}-tls-verify={'true' if options.tls_verify else 'false'}")
     return found
+
+
+def _check_authfile(options: argparse.Namespace) -> None:
+    """As Podman does, also where nothing is going to be pulled."""
+    if options.authfile and not os.path.exists(options.authfile):
+        raise NsbuildError(f"checking authfile: stat {options.authfile}: no such file or directory")
 
 
 def _with_password(credentials: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from nsbuild.cli import runvalues, values
 from nsbuild.cli.podman import PodmanParser, add_refused, need
-from nsbuild.cli.registry import add_access, add_pull, found_or_pulled, skopeo_options
+from nsbuild.cli.registry import add_access, add_pull, found_or_pulled
 from nsbuild.cli.rules import Options
 from nsbuild.cli.sameness import add_determinism
 from nsbuild.cli.settings import DEFAULTS, Settings
@@ -130,8 +130,7 @@ def find_source(options: argparse.Namespace, store: Store) -> Source:
     if options.rootfs:
         directory = runvalues.existing_directory("--rootfs", options.image)
         return Source(None, options.image, (), os.path.realpath(directory), {})
-    access = skopeo_options(options, "src")
-    image = found_or_pulled(store, options.image, options.pull, options.quiet, access)
+    image = found_or_pulled(store, options.image, options)
     name = name_of(image, options.image) or options.image
     return Source(image, name, store.unpacked(image), "", image.config.get("config") or {})
 

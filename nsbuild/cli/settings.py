@@ -107,4 +107,15 @@ def _text(path: str, key: str, value: object) -> str:
         raise NsbuildError(f"{path}: unknown key {key!r}", f"there is: {', '.join(DEFAULTS)}")
     if isinstance(value, bool | list | dict):
         raise NsbuildError(f"{path}: {key}: not a text, a number or a time")
-    return str(value)
+    text = str(value)
+    if _is_path(key, text) and not os.path.isabs(text):
+        # All callers have this file, each in another directory.
+        raise NsbuildError(f"{path}: {key} {text!r}: not an absolute path")
+    return text
+
+
+def _is_path(key: str, text: str) -> bool:
+    """Whether an option's value names a file; a profile may be one of ours, by its name."""
+    if key == "profile":
+        return "/" in text or text.endswith(".json")
+    return key == "state" and text != ""

@@ -114,7 +114,11 @@ class Standin:
                 os.link(self.path, aside)
         except OSError as error:
             self._dpkg_divert("--remove")
-            raise NsbuildError.from_os(f"cannot keep {self.path} as {aside}", error) from error
+            hint = ""
+            if isinstance(error, FileNotFoundError):
+                hint = f"no {self._original.name} is installed; --divert is for one that is"
+            what = f"cannot keep {self.path} as {aside}"
+            raise NsbuildError.from_os(what, error, hint) from error
 
     def _diverted(self) -> bool:
         shown = self._dpkg_divert("--listpackage")

@@ -108,7 +108,7 @@ dpkg-divert --list /usr/bin/systemd-nspawn; systemd-nspawn c; command -v chroot
     *said, last = lines(aside(roots, script))
     assert said == [
         "nsbuild: cannot keep /usr/bin/systemd-nspawn as /usr/bin/systemd-nspawn.distrib: "
-        "No such file or directory",
+        "No such file or directory (no systemd-nspawn is installed; --divert is for one that is)",
         "125",
         "nsbuild's systemd-nspawn is /usr/local/bin/systemd-nspawn now",
         "/usr/local/bin/systemd-nspawn",

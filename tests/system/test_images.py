@@ -200,6 +200,15 @@ def test_a_password_is_asked_for(box: ImageBox, image: str, guarded_shop: str) -
     assert PASSWORD.encode() not in terminal.seen
 
 
+def test_nobody_is_asked_who_has_the_image(box: ImageBox, image: str) -> None:
+    """But a file that is named must be there, as for Podman."""
+    (box.work / "Containerfile").write_text("FROM small:1\nLABEL a=b\n")
+    box.ok("build", "-q", "--creds", USER, "-f", str(box.work / "Containerfile"), ".")
+    failed = box.run("run", "--rm", "--authfile", "nothing", "small:1", "/bin/sh", "-c", ":")
+    assert failed.code == 125
+    assert b"checking authfile: stat nothing: no such file" in failed.stderr
+
+
 def test_a_registry_that_is_not_there(box: ImageBox) -> None:
     failed = box.run("pull", "-q", "--tls-verify=false", "127.0.0.1:1/nothing")
     assert failed.code == 125

@@ -200,6 +200,14 @@ def test_man_page_builds_without_warnings(source: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("source", man_sources(), ids=lambda path: str(path.stem))
+def test_man_page_is_found_by_who_finds_the_command(source: Path) -> None:
+    """As man(1) finds it, from the PATH."""
+    name = source.stem.removesuffix(".1")
+    found = run("man", "-w", name, PATH=f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}")
+    assert Path(found.strip()) == Path(sys.prefix) / "share/man/man1" / source.stem
+
+
 def documented(page: str) -> set[str]:
     """The options that a man page names."""
     return set(OPTION.findall((REPO / "docs/man" / page).read_text()))

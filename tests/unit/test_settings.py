@@ -47,8 +47,8 @@ def test_each_option_can_come_from_each_place(
     name: str, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Settings({})[name].value == DEFAULTS[name]
-    file.write_text(f"{name} = 'file'")
-    assert Settings({})[name] == ("file", f"{file}: {name}")
+    file.write_text(f"{name} = '/file'")
+    assert Settings({})[name] == ("/file", f"{file}: {name}")
     monkeypatch.setenv(variable_of(name), "variable")
     assert Settings({})[name] == ("variable", variable_of(name))
     assert Settings({name: "line"})[name] == ("line", f"--{name}")
@@ -83,6 +83,9 @@ def test_numbers_and_times_of_the_file(tmp_path: Path, file: Path) -> None:
         ("cpu-model = 'new'", "cpu-model 'new': unknown"),
         ("epoch = 'soon'", "epoch 'soon': not a time"),
         ("machine-id = 'x'", "machine-id 'x': not 32 hex digits"),
+        ("state = 'build'", "state 'build': not an absolute path"),
+        ("profile = 'seccomp/mine'", "profile 'seccomp/mine': not an absolute path"),
+        ("profile = 'mine.json'", "profile 'mine.json': not an absolute path"),
     ],
 )
 def test_what_is_wrong_with_the_file(text: str, says: str, tmp_path: Path, file: Path) -> None:
