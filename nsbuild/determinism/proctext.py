@@ -70,6 +70,18 @@ IO = (
 SCHEDSTAT = b"0 0 0\n"
 
 
+NAMES = frozenset(
+    b"buddyinfo bus cgroups cmdline consoles cpuinfo crypto devices diskstats dma driver "
+    b"execdomains filesystems fs interrupts iomem ioports irq kallsyms key-users keys kmsg "
+    b"loadavg locks meminfo misc mounts net pagetypeinfo partitions self slabinfo softirqs "
+    b"stat swaps sys sysvipc thread-self timer_list tty uptime version vmallocinfo vmstat "
+    b"zoneinfo".split()
+)
+"""What /proc lists besides the processes: what all kernels have that people use.
+
+The others (config.gz, kcore, pressure, scsi, ...) depend on how a kernel was configured.
+"""
+
 _WIDTHS = (7, 7, 4, 4, 4, 5, 10, 9, 8, 7, 4, 4, 4, 5, 7, 10)
 _NO_PACKETS = b"".join(b" %*d" % (width, 0) for width in _WIDTHS)
 """dev_seq_printf_stats() in net/core/net-procfs.c."""
@@ -122,18 +134,27 @@ def mountinfo(text: bytes, minor: Callable[[int], int]) -> bytes:
     `minor` gives the minor number of the shown st_dev for a mount id of the kernel's.
     """
     numbers: dict[bytes, int] = {}
+    hidden: dict[bytes, bytes] = {}
     lines = []
     rows = [line.split(b" ") for line in text.splitlines()]
-    for row in rows:
-        numbers[row[0]] = len(numbers) + 1
+    shown = []
     for row in rows:
         end = row.index(b"-", 6)
+        if _is_cover(row[4], row[end + 1], row[end + 2]):
+            hidden[row[0]] = row[1]
+        else:
+            numbers[row[0]] = len(numbers) + 1
+            shown.append((row, end))
+    for row, end in shown:
         kind = _kind(row[end + 1])
+        parent = row[1]
+        while parent in hidden:
+            parent = hidden[parent]
         lines.append(
             b"%d %d 8:%d / %b %b - %b %b %b"
             % (
                 numbers[row[0]],
-                numbers.get(row[1], numbers[row[0]]),
+                numbers.get(parent, numbers[row[0]]),
                 minor(int(row[0])),
                 row[4],
                 row[5],
@@ -150,6 +171,8 @@ def mounts(text: bytes) -> bytes:
     lines = []
     for line in text.splitlines():
         source, point, kind, options, *rest = line.split(b" ")
+        if _is_cover(point, kind, source):
+            continue
         kind = _kind(kind)
         kept = [option for option in options.split(b",") if option in _MOUNT_OPTIONS]
         lines.append(
@@ -163,7 +186,7 @@ def mountstats(text: bytes) -> bytes:
     lines = []
     for line in text.splitlines():
         words = line.split(b" ")
-        if len(words) < 8 or words[0] != b"device":
+        if len(words) < 8 or words[0] != b"device" or _is_cover(words[4], words[7], words[1]):
             continue
         kind = _kind(words[7])
         lines.append(
@@ -175,6 +198,15 @@ def mountstats(text: bytes) -> bytes:
 _MOUNT_OPTIONS = frozenset(
     b"rw ro nosuid nodev noexec noatime nodiratime relatime nosymfollow".split()
 )
+
+
+def _is_cover(point: bytes, kind: bytes, source: bytes) -> bool:
+    """Whether a mount is one of those that cover what the kernel has in /proc.
+
+    Which there are follows from the host's kernel, and so does the order of some.
+    """
+    ours = kind in (b"proc", b"tmpfs") or (kind == b"fuse" and source == b"nsbuild")
+    return ours and point.startswith(b"/proc/")
 
 
 def _kind(kind: bytes) -> bytes:

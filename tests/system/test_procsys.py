@@ -6,18 +6,21 @@ docs/proc.md lists each file. Of the kernel's numbers and names for objects that
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from nsbuild.container.procfiles import kernel_files
 from nsbuild.container.spec import Identity
 from nsbuild.container.sysctls import NAMES_OF_UTS, sysctl_directory
 from nsbuild.container.sysfiles import links, sys_directory
+from nsbuild.determinism.proctext import NAMES
 from tests.system.harness import Runner
 
 PYTHON = "/usr/bin/python3"
 
 EVERYTHING = """
-import os
+import os, sys
 # Reading kmsg takes the messages away from the host's logger; the others are processes.
 LEFT_OUT = {"kmsg", "self", "thread-self", "mounts", "net"}
 def show(path):
@@ -28,7 +31,7 @@ def show(path):
     except OSError as error:
         data = error.strerror
     print(path, data)
-for name in sorted(os.listdir("/proc")):
+for name in sorted(sys.argv[1:]):
     path = f"/proc/{name}"
     if name.isdigit() or name in LEFT_OUT:
         continue
@@ -90,8 +93,18 @@ def test_counters(ns: Runner, files: str) -> None:
     ns.twice("cat", *files.split()).ok()
 
 
+def test_a_listing_of_proc_is_that_of_every_kernel(ns: Runner) -> None:
+    """The host's kernel has more, which is not shown; what is shown was found on every host."""
+    names = ns.exec("ls", "-f", "/proc").ok().stdout.split()
+    assert {name for name in names if not name.isdigit()} == {b".", b".."} | NAMES
+    assert {name for name in os.listdir(b"/proc") if not name.isdigit()} - NAMES
+    mounts = ns.exec("cat", "/proc/mounts").ok().stdout
+    assert b" /proc/" not in mounts
+    assert b" /proc " in mounts
+
+
 def test_everything_in_proc_but_processes(ns: Runner) -> None:
-    seen = ns.twice(PYTHON, "-c", EVERYTHING).ok().lines
+    seen = ns.twice(PYTHON, "-c", EVERYTHING, *os.listdir("/proc")).ok().lines
     assert any(line.startswith("/proc/meminfo b'MemTotal:") for line in seen)
     shown = {line.split()[0]: line.partition(" ")[2] for line in seen}
     identity = Identity()

@@ -48,6 +48,34 @@ def test_mountinfo_has_nothing_of_the_hosts() -> None:
     ]
 
 
+COVERED = (
+    b"10 1 0:20 / / rw - ext4 /dev/vda rw\n"
+    b"11 10 0:21 / /proc rw - proc proc rw\n"
+    b"12 11 0:22 /sys /proc/sys ro - tmpfs tmpfs rw\n"
+    b"13 12 0:21 /sys/kernel/hostname /proc/sys/kernel/hostname ro - proc proc rw\n"
+    b"14 12 0:23 / /proc/sys/kernel/random/uuid ro - fuse nsbuild rw\n"
+    b"15 12 0:24 / /proc/sys/fs/binfmt_misc rw - binfmt_misc binfmt_misc rw\n"
+    b"16 10 0:25 / /home/proc/x rw - tmpfs tmpfs rw\n"
+)
+
+
+def test_what_covers_proc_is_no_mount() -> None:
+    """Which mounts there are follows from the host's kernel; what somebody mounts on them stays."""
+    shown = proctext.mountinfo(COVERED, lambda number: number)
+    assert [line.split()[:2] + line.split()[4:5] for line in shown.splitlines()] == [
+        [b"1", b"1", b"/"],
+        [b"2", b"1", b"/proc"],
+        [b"3", b"2", b"/proc/sys/fs/binfmt_misc"],
+        [b"4", b"1", b"/home/proc/x"],
+    ]
+    points = [b"/", b"/proc", b"/proc/sys/fs/binfmt_misc", b"/home/proc/x"]
+    rows = [line.split() for line in COVERED.splitlines()]
+    text = b"".join(b"%b %b %b %b 0 0\n" % (r[8], r[4], r[7], r[5]) for r in rows)
+    assert [line.split()[1] for line in proctext.mounts(text).splitlines()] == points
+    text = b"".join(b"device %b mounted on %b with fstype %b\n" % (r[8], r[4], r[7]) for r in rows)
+    assert [line.split()[4] for line in proctext.mountstats(text).splitlines()] == points
+
+
 def test_mounts() -> None:
     text = b"/dev/vda / xfs rw,relatime,attr2,inode64 0 0\nproc /proc proc rw 0 0\n"
     assert proctext.mounts(text) == (b"/dev/root / ext4 rw,relatime 0 0\nproc /proc proc rw 0 0\n")
