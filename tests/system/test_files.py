@@ -84,7 +84,8 @@ SCRIPTS = {
     "proc-copied": "cp /proc/self/status a; cat a; cp -a /proc/self/stat b; cat b; ls -l a b; "
     "stat -L - </proc/self/stat; stat /proc/self/stat",
     "mounts": "cd /; sed -E 's,[^ ]*nsbuild-tests[^ ]*,CWD,' /proc/self/mountinfo /etc/mtab "
-    "/proc/self/mountstats; df -T | sed 's,[^ ]*nsbuild-tests.*,CWD,'",
+    "/proc/self/mountstats /proc/1/mountinfo /proc/$$/mounts; "
+    "df -T | sed 's,[^ ]*nsbuild-tests.*,CWD,'",
     "maps": "cat /proc/self/maps",
     "tmp": f"cd /tmp; unset PWD OLDPWD; echo a >a; {SHOW} a .; mktemp -d; ls -lai --full-time",
     "df": "df -k . / /tmp | tail -n +2 | awk '{print $2, $3, $4}'; stat -f -c '%i %l %T %b %c' . /",

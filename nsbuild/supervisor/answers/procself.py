@@ -3,7 +3,7 @@
 A plain open for reading is notified. Almost all are let go on after a look at the last name of the
 path; one that names such a file in a /proc, wherever links lead, gets a descriptor of a memfd with
 the text that nsbuild.determinism.proctext makes of the kernel's. What is read is therefore the
-moment of the open. Mount tables of other processes are left to the kernel and its permissions.
+moment of the open. What takes rights to be read of other processes is left to the kernel there.
 
 Compilers' opens (see the profile) are not notified. Who opens such a file in the same way and asks
 fstat about it before reading, as gzip, xz and stdio do, gets the memfd then.
@@ -31,10 +31,12 @@ from nsbuild.supervisor.pagecache import PageCache
 from nsbuild.supervisor.places import Places
 from nsbuild.supervisor.processes import Process
 
-_OWN = frozenset((b"mountinfo", b"mounts", b"mountstats", b"maps", b"io"))
+_OWN = frozenset((b"mountstats", b"maps", b"io"))
 """Only a process's own: reading another's takes rights that only the kernel can judge."""
+_TABLES = frozenset((b"mountinfo", b"mounts"))
+"""Anybody may read them, init's as well."""
 _ALL = frozenset((b"stat", b"status", b"statm", b"schedstat", b"net/dev"))
-_NAMES = _OWN | _ALL
+_NAMES = _OWN | _TABLES | _ALL
 _PATH = re.compile(rb"/proc/([0-9]+)/(?:task/[0-9]+/)?(%b)" % b"|".join(sorted(_NAMES)))
 _LINKS = frozenset((b"mtab",))
 """Names under which links lead to one of them."""
@@ -140,12 +142,21 @@ class ProcSelf:
         if name in _OWN and pid != process.vpid:
             return None
         owner = self._process_of_pid(pid)
-        if owner is None:
-            return None
         try:
+            if name in _TABLES:
+                tid = (owner.pid if owner else 0) or call.tid
+                return self._table(name, read_whole(ours), tid)
+            if owner is None:
+                return None
             return self._rewritten(call, owner, owner is process, name, read_whole(ours))
         except OSError:
             return None
+
+    def _table(self, name: bytes, text: bytes, tid: int) -> bytes:
+        if name == b"mounts":
+            return proctext.mounts(text)
+        devices = self._times.devices
+        return proctext.mountinfo(text, lambda number: devices.mount(number, tid).minor)
 
     def _rewritten(self, call: Call, owner: Process, own: bool, name: bytes, text: bytes) -> bytes:
         if name == b"stat":
@@ -155,11 +166,6 @@ class ProcSelf:
             return proctext.stat(text, own, ticks, children)
         if name == b"status":
             return proctext.status(text, own)
-        if name == b"mountinfo":
-            devices = self._times.devices
-            return proctext.mountinfo(text, lambda number: devices.mount(number, call.tid).minor)
-        if name == b"mounts":
-            return proctext.mounts(text)
         if name == b"mountstats":
             return proctext.mountstats(text)
         if name == b"maps":
