@@ -71,7 +71,7 @@ SCHEDSTAT = b"0 0 0\n"
 
 
 NAMES = frozenset(
-    b"buddyinfo bus cgroups cmdline consoles cpuinfo crypto devices diskstats dma driver "
+    b"buddyinfo bus cgroups cmdline consoles cpuinfo crypto devices diskstats driver "
     b"execdomains filesystems fs interrupts iomem ioports irq kallsyms key-users keys kmsg "
     b"loadavg locks meminfo misc mounts net pagetypeinfo partitions self slabinfo softirqs "
     b"stat swaps sys sysvipc thread-self timer_list tty uptime version vmallocinfo vmstat "
