@@ -103,8 +103,8 @@ class File:
         self.version += 1
         sure, self.sure = self.sure, False
         if self.explicit is not None and _stored(self.explicit, kernel_mtime):
-            self.mtime, self.own = kernel_mtime, False
-        elif (kernel_mtime >= start or sure) and self.written:
+            self.mtime, self.own = self.explicit, False
+        elif self.written and (sure or kernel_mtime >= _as_coarse(start, kernel_mtime)):
             self.mtime, self.own = self.written, True
             return self.mtime
         else:
@@ -167,9 +167,25 @@ class StandIn(File):
         self.device = device
 
 
+_NSEC = 10**9
+_COARSE = (_NSEC, 2 * _NSEC)
+"""Not all file systems keep nanoseconds: ext4 with small inodes has seconds, FAT every other."""
+_ENDS = frozenset((-(1 << 31), (1 << 31) - 1, (1 << 32) - 1, (1 << 34) - (1 << 31) - 1))
+"""The first and last seconds that file systems can keep (ext4 with large inodes, until 2446)."""
+
+
 def _stored(wanted: int, kernel: int) -> bool:
-    """Whether `kernel` is how a file system keeps the time `wanted`: some keep whole seconds."""
-    return kernel == wanted or (kernel % 1_000_000_000 == 0 and kernel == wanted - wanted % 10**9)
+    """Whether `kernel` is how a file system keeps the time `wanted`."""
+    if kernel == wanted or any(kernel == wanted - wanted % grain for grain in _COARSE):
+        return True
+    second = kernel // _NSEC
+    beyond = wanted < kernel if second < 0 else wanted > kernel
+    return beyond and second in _ENDS
+
+
+def _as_coarse(time: int, kernel: int) -> int:
+    """`time`, or the earliest that a file system may keep it as that has `kernel` for something."""
+    return time if kernel % _NSEC else time - time % _COARSE[-1]
 
 
 Key = tuple[int, int, int]

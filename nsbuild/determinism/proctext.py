@@ -68,6 +68,10 @@ IO = (
     b"cancelled_write_bytes: 0\n"
 )
 SCHEDSTAT = b"0 0 0\n"
+TIMENS_OFFSETS = b"monotonic           0         0\nboottime            0         0\n"
+"""No offsets: those of the container's time namespace say how long the host has been up."""
+COVER = b"ro,nosuid,nodev,noexec"
+"""How the options of a mount begin that covers something in /proc."""
 
 
 NAMES = frozenset(
@@ -140,7 +144,7 @@ def mountinfo(text: bytes, minor: Callable[[int], int]) -> bytes:
     shown = []
     for row in rows:
         end = row.index(b"-", 6)
-        if _is_cover(row[4], row[end + 1], row[end + 2]):
+        if _is_cover(row[4], row[end + 1], row[end + 2], row[5]):
             hidden[row[0]] = row[1]
         else:
             numbers[row[0]] = len(numbers) + 1
@@ -171,7 +175,7 @@ def mounts(text: bytes) -> bytes:
     lines = []
     for line in text.splitlines():
         source, point, kind, options, *rest = line.split(b" ")
-        if _is_cover(point, kind, source):
+        if _is_cover(point, kind, source, options):
             continue
         kind = _kind(kind)
         kept = [option for option in options.split(b",") if option in _MOUNT_OPTIONS]
@@ -200,13 +204,16 @@ _MOUNT_OPTIONS = frozenset(
 )
 
 
-def _is_cover(point: bytes, kind: bytes, source: bytes) -> bool:
+def _is_cover(point: bytes, kind: bytes, source: bytes, options: bytes = COVER) -> bool:
     """Whether a mount is one of those that cover what the kernel has in /proc.
 
     Which there are follows from the host's kernel, and so does the order of some.
     """
-    ours = kind in (b"proc", b"tmpfs") or (kind == b"fuse" and source == b"nsbuild")
-    return ours and point.startswith(b"/proc/")
+    if not point.startswith(b"/proc/"):
+        return False
+    if kind == b"fuse":
+        return source == b"nsbuild"
+    return kind in (b"proc", b"tmpfs") and options.startswith(COVER)
 
 
 def _kind(kind: bytes) -> bytes:

@@ -84,7 +84,7 @@ class Births:
         """Called before a thread is made."""
         self.born: Callable[[int], None] = lambda _vpid: None
         """Called with the number of a process or thread that has been born and not called yet."""
-        self.new_mounts: Callable[[], None] = lambda: None
+        self.new_mounts: Callable[[Process], None] = lambda _: None
         """Called before a process with a mount namespace of its own is made."""
         table.ending = self.ended
         self.waiting: deque[tuple[Call, Process]] = deque()
@@ -198,8 +198,6 @@ class Births:
     def _begin(self, call: Call, process: Process) -> None:
         flags = call.args[0] if call.nr == NR["clone"] else 0
         child = parent = None
-        if flags & CLONE_NEWNS:
-            self.new_mounts()
         if flags & CLONE_THREAD:
             self.threads(call, process)
             name = thread_name(process.name, process.threads_made)
@@ -208,6 +206,8 @@ class Births:
             child = process.bear(0, shares_memory)
             if flags & (CLONE_NEWNS | CLONE_NEWUSER):
                 child.place = None
+            if flags & CLONE_NEWNS:
+                self.new_mounts(child)
             parent = process.parent if flags & CLONE_PARENT else process
             name = child.name
         vpid = self.numbers.reserve(preferred_pid(name))

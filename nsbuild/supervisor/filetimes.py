@@ -283,7 +283,7 @@ class FileTimes:
         kind = stat.S_IFMT(mode)
         size, blocks, nlink = values[8], values[9], values[3]
         if kind == stat.S_IFDIR:
-            size, blocks, nlink = DIRECTORY_SIZE, _SECTORS, 1
+            size, blocks, nlink = DIRECTORY_SIZE, _SECTORS, min(nlink, 1)
         elif kind == stat.S_IFREG:
             blocks = _blocks(size, blocks)
         elif kind == stat.S_IFLNK:
@@ -403,13 +403,19 @@ class FileTimes:
         self.pending = []
         return self.stamp()
 
-    def stamp(self) -> list[Found]:
-        """Put the times into whatever nobody has looked at since, as far as it is settled."""
+    def stamp(self, below: bytes = b"") -> list[Found]:
+        """Put the times into whatever nobody has looked at since, as far as it is settled.
+
+        Only of what is at or below the absolute path `below`, if there is one.
+        """
         left = []
+        inside = below.rstrip(b"/") + b"/"
         # Files before the directories they are in, though setting a time does not change those.
         for file in {**self.dirty, **self.names}:
             first = [self.dirty[file]] if file in self.dirty else []
             for path in (*first, *self.names.get(file, ())):
+                if below and path != below and not path.startswith(inside):
+                    continue
                 if self._at(path) is file:
                     mtime = self.values[17] * NSEC + self.values[18]
                     values = self.values

@@ -114,7 +114,6 @@ class Supervisor:
             self._owes,
         )
         self.aio = Aio(self.waits)
-        self.births.new_mounts = devices.forget
         self.timers = Timers(self.waits, self.table.thread_outside)
         self.handlers = self._collect_handlers(rules)
         self.keeper = self._make_keeper()
@@ -145,6 +144,7 @@ class Supervisor:
         machine = Machine(UtsNames(*rules.names), self.parts.link.uts_names)
         wait = Wait(self.waits)
         mounts = Mounts(places, self.times, self.parts.users, pids)
+        self.births.new_mounts = mounts.new_namespace
         blocked = BlockedCalls(self.waits, self.table.by_vpid.get, self.trace)
         files = {
             **Stat(places, self.times, proc.catch_up, nodes.absent).handlers(),
@@ -164,13 +164,13 @@ class Supervisor:
             **self.aio.handlers(),
             **SocketTimes(lambda: self.waits.watch_sockets(blocked)).handlers(),
             **machine.handlers(),
-            **PlaceCalls(self.times.devices.forget).handlers(),
+            **PlaceCalls(mounts.new_namespace).handlers(),
             **mounts.handlers(),
             NR["arch_prctl"]: self._arch_prctl,
             NR["seccomp"]: _own_filter,
             NR["prctl"]: _own_filter,
             **self.births.handlers(),
-            NR["exit_group"]: self._exit_group,
+            NR["exit_group"]: mounts.before_end(self._exit_group),
         }
 
     def _make_keeper(self) -> Keeper | None:

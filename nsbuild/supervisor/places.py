@@ -78,6 +78,7 @@ class Place(NamedTuple):
 
 PLAIN = Place(False, False, 0, 0, (), True)
 """The container's own root directory and all rights: most of what a build does."""
+ELSEWHERE = PLAIN._replace(mount_namespace=True, root=True)
 ROOTED = PLAIN._replace(root=True)
 """All rights in another root directory (chroot(2)): what is done in a root that is being made."""
 
@@ -149,6 +150,24 @@ class Places:
                     yield fd
                 finally:
                     os.close(fd)
+
+    @contextmanager
+    def mounts_of(self, call: Call, process: Process) -> Iterator[None]:
+        """Be where the caller's mounts are, with all our rights and the root that they have."""
+        place = process.place
+        if place is None:
+            place = self._place_of(call, process)
+        if not place.mount_namespace:
+            yield
+            return
+        namespace = os.open(f"{call.tid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(namespace, CLONE_NEWNS)
+            os.fchdir(self._host_proc)
+            yield
+        finally:
+            os.close(namespace)
+            self._leave(ELSEWHERE)
 
     def ids(self, call: Call, process: Process) -> Ids | None:
         """How the caller sees user and group ids; None if as we do."""

@@ -221,6 +221,26 @@ def test_a_written_file_keeps_its_virtual_time_on_disk(ns: Runner) -> None:
     assert EPOCH <= cwd.stat().st_mtime < EPOCH + 100
 
 
+HIDDEN = {
+    "unmounted": "mkdir a m; mount --bind a m; echo 4 >m/f; umount m",
+    "covered": "mkdir a; echo x >a/f; mount -t tmpfs t a",
+    "read-only": "mkdir a; echo y >a/f; mount --bind a a; mount -o remount,bind,ro a",
+    "moved": "mkdir a m n; mount --bind a m; echo 4 >m/f; mount --make-private m; "
+    "mount --move m n; umount -l n",
+    "namespace": "mkdir a m; unshare -m sh -c 'mount --bind a m; mkdir m/d; echo 5 >m/f'",
+    "inner": "mkdir a m; unshare -Urmpf sh -c 'mount --bind a m; ln -s x m/l; echo 5 >m/f'",
+}
+
+
+@pytest.mark.parametrize("script", HIDDEN.values(), ids=HIDDEN)
+def test_what_a_mount_hides_at_the_end_has_its_time_on_disk(ns: Runner, script: str) -> None:
+    cwd = ns.directory()
+    lines(ns, script, cwd)
+    found = {path.name: os.lstat(path).st_mtime for path in (cwd / "a", *(cwd / "a").iterdir())}
+    assert "f" in found
+    assert all(EPOCH < when < EPOCH + 100 for when in found.values()), found
+
+
 def test_what_nobody_has_looked_at_gets_its_time_wherever_it_ends_up(ns: Runner) -> None:
     cwd = ns.directory()
     script = (

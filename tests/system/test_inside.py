@@ -24,6 +24,19 @@ def test_a_proc_mounted_inside_shows_the_same_machine(ns: Runner, network: str) 
     assert after.lines == before.lines
 
 
+@pytest.mark.parametrize("around", ["", "unshare -m ", "unshare -pf "])
+def test_a_proc_bound_elsewhere_shows_the_same_machine(ns: Runner, around: str) -> None:
+    """Not what covers it has to be asked for: many scripts that enter a root do not."""
+    script = (
+        f"mkdir /tmp/p; {around}sh -ec 'mount --bind /proc /tmp/p; "
+        "for f in uptime loadavg cpuinfo stat meminfo version; do cmp /proc/$f /tmp/p/$f; done; "
+        "umount /tmp/p; ls -A /tmp/p; mount --bind /proc/sys /tmp/p; ls /tmp/p'; ls /proc/sys"
+    )
+    seen = ns.exec("sh", "-ec", script).ok().lines
+    assert seen[: len(seen) // 2] == seen[len(seen) // 2 :]
+    assert "kernel" in seen
+
+
 @pytest.mark.parametrize("network", ["none", "host"])
 def test_a_sysfs_mounted_inside_shows_the_same_machine(ns: Runner, network: str) -> None:
     script = "mkdir /tmp/s; mount -t sysfs sysfs /tmp/s; diff -r /sys /tmp/s; umount /tmp/s"

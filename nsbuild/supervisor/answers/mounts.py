@@ -5,8 +5,12 @@ sysfs only for who owns the network namespace. What is mounted here instead is t
 /proc or /sys once more, with all that covers parts of it. So it is for who has a user namespace
 within the container's, to whom the kernel gives neither, because parts of what is there are covered
 (mount_too_revealing() in fs/namespace.c). Whoever has but a PID namespace of its own gets what the
-kernel gives it: the processes there are others. Taking away such a /proc is lazy (MNT_DETACH),
-because what covers it would keep it busy.
+kernel gives it: the processes there are others. A bind mount of a /proc takes along what covers
+it, asked to (MS_REC) or not. Taking away such a /proc is lazy (MNT_DETACH), because what covers it
+would keep it busy.
+
+What a mount is going to hide, and what nobody will find any more in a mount that goes, gets its
+times first: at the end of the container there is no way to it.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from nsbuild.kernel.mount import (
     MS_MOVE,
     MS_PRIVATE,
     MS_RDONLY,
+    MS_REC,
     MS_REMOUNT,
     MS_SHARED,
     MS_SLAVE,
@@ -41,15 +46,18 @@ from nsbuild.kernel.namespaces import owner_of
 from nsbuild.kernel.process import read_small, status_fields
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler
-from nsbuild.supervisor.filetimes import FileTimes
+from nsbuild.supervisor.filetimes import FileTimes, path_of_fd
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
 from nsbuild.supervisor.processes import Process
 
-_NOT_NEW = MS_REMOUNT | MS_BIND | MS_MOVE | MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE
+_PROPAGATION = MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE
+_NOT_NEW = MS_REMOUNT | MS_BIND | MS_MOVE | _PROPAGATION
 _OURS = {b"proc": "/proc", b"sysfs": "/sys"}
 _ADMIN = 1 << 21
 """CAP_SYS_ADMIN (linux/capability.h)."""
+_PROC_ROOT_INO = 1
+"""The inode of a procfs itself (linux/proc_ns.h)."""
 
 
 class Mounts:
@@ -60,6 +68,7 @@ class Mounts:
         self._times = times
         self._users = users
         self._pids = pids
+        self._makers: set[Process] = set()
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
@@ -69,52 +78,114 @@ class Mounts:
             NR["move_mount"]: self.move,
         }
 
+    def new_namespace(self, process: Process) -> None:
+        """A mount namespace is about to be made, by `process` or for it."""
+        self._times.devices.forget()
+        self._makers.add(process)
+
+    def before_end(self, end: Handler) -> Handler:
+        """The answer to exit_group, `end`, for somebody whose mounts may go with it."""
+
+        def handler(call: Call, process: Process) -> None:
+            if process in self._makers:
+                self._makers.discard(process)
+                self._times.settle(call.tid)
+                self._stamp(call, process, b"")
+            end(call, process)
+
+        return handler
+
     def move(self, call: Call, _process: Process) -> None:
         """move_mount(2)."""
-        self._change(call)
-        call.resume()
-
-    def _change(self, call: Call) -> None:
-        """Mounts come and go: nothing of ours may keep one busy."""
         self._times.settle(call.tid)
         self._times.devices.forget()
+        call.resume()
+
+    def _stamp(self, call: Call, process: Process, below: bytes) -> None:
+        with suppress(OSError), self._places.mounts_of(call, process):
+            self._times.stamp(below)
+
+    def _change(self, call: Call, process: Process, paths: tuple[bytes, ...], flags: int) -> None:
+        """Mounts are about to come or go at `paths`: nothing of ours may keep one busy."""
+        times = self._times
+        times.settle(call.tid)
+        for path in paths if times.dirty else ():
+            with suppress(OSError):
+                with self._places.taken(call, process, path, flags) as there:
+                    held = os.dup(there)
+                try:
+                    # From our own root again, as the files are known.
+                    below = path_of_fd(held)
+                finally:
+                    os.close(held)
+                self._stamp(call, process, below)
+        times.devices.forget()
 
     def mount(self, call: Call, process: Process) -> None:
         """mount(2)."""
-        self._change(call)
-        _, target, fstype, flags = call.args[:4]
-        source = None
-        if fstype and not flags & _NOT_NEW:
-            kind = process.memory.read_path(call, fstype)
-            source = None if isinstance(kind, int) else _OURS.get(kind)
-        path = process.memory.read_path(call, target) if source else b""
-        if source is None or isinstance(path, int) or not path or not self._is_ours(call):
+        source, target, fstype, flags = call.args[:4]
+        where = process.memory.read_path(call, target) if target else b""
+        what = process.memory.read_path(call, source) if source else b""
+        if isinstance(where, int) or not where or flags & _PROPAGATION:
+            self._change(call, process, (), 0)
             call.resume()
             return
+        moved = (what,) if flags & MS_MOVE and isinstance(what, bytes) and what else ()
+        self._change(call, process, (where, *moved), 0)
+        kind = process.memory.read_path(call, fstype) if fstype and not flags & _NOT_NEW else b""
+        ours = _OURS.get(kind) if isinstance(kind, bytes) else None
         try:
-            tree = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | AT_RECURSIVE)
-            try:
-                if flags & MS_RDONLY:
-                    mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
-                with self._places.taken(call, process, path, os.O_DIRECTORY) as there:
-                    move_mount(tree, there)
-            finally:
-                os.close(tree)
+            if ours is not None and self._is_ours(call, False):
+                tree = open_tree(AT_FDCWD, ours, OPEN_TREE_CLONE | AT_RECURSIVE)
+            elif flags & (MS_BIND | MS_REC | MS_REMOUNT) == MS_BIND and isinstance(what, bytes):
+                tree = self._proc_tree(call, process, what)
+            else:
+                tree = -1
         except OSError as error:
             call.fail(error.errno or errno.EPERM)
             return
+        if tree < 0:
+            call.resume()
+            return
+        try:
+            if flags & MS_RDONLY and ours is not None:
+                mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
+            with self._places.taken(call, process, where, os.O_DIRECTORY) as there:
+                move_mount(tree, there)
+        except OSError as error:
+            call.fail(error.errno or errno.EPERM)
+            return
+        finally:
+            os.close(tree)
         self._times.devices.forget()
         call.answer()
 
+    def _proc_tree(self, call: Call, process: Process, path: bytes) -> int:
+        """A copy of the container's /proc at `path`, with what covers it; -1 if it is another."""
+        if not path or not self._is_ours(call, True):
+            return -1
+        try:
+            with self._places.taken(call, process, path, os.O_DIRECTORY) as there:
+                found = statx(there, b"", AT_EMPTY_PATH)
+                if isinstance(found, int) or found[7] != _PROC_ROOT_INO:
+                    return -1
+                mount = self._times.devices.mount(found[23], call.tid)
+                if mount.label != b"/proc" or mount.part:
+                    return -1
+                return open_tree(there, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH)
+        except FileNotFoundError:
+            return -1
+
     def unmount(self, call: Call, process: Process) -> None:
         """umount2(2)."""
-        self._change(call)
         address, flags = call.args[0], call.args[1] & 0xFFFFFFFF
         path = process.memory.read_path(call, address)
+        nofollow = os.O_NOFOLLOW if flags & UMOUNT_NOFOLLOW else 0
+        known = (path,) if isinstance(path, bytes) and path else ()
+        self._change(call, process, known, nofollow)
         if isinstance(path, int) or not path or flags & (MNT_DETACH | MNT_EXPIRE):
             call.resume()
             return
-        nofollow = os.O_NOFOLLOW if flags & UMOUNT_NOFOLLOW else 0
         first = statx(AT_FDCWD, b"/proc", 0)
         ours = False
         # What is wrong with the path is the kernel's to say.
@@ -123,7 +194,7 @@ class Mounts:
             if not isinstance(found, int) and not isinstance(first, int):
                 mount = self._times.devices.mount(found[23], call.tid)
                 clone = mount.label == b"/proc" and not mount.part and found[23] != first[23]
-                if clone and self._is_ours(call):
+                if clone and self._is_ours(call, True):
                     umount2(f"self/fd/{there}", MNT_DETACH)
                     ours = True
         if ours:
@@ -132,15 +203,18 @@ class Mounts:
         else:
             call.resume()
 
-    def _is_ours(self, call: Call) -> bool:
-        """Whether the caller may mount, and it is for us to say what a proc or sysfs is."""
+    def _is_ours(self, call: Call, bind: bool) -> bool:
+        """Whether the caller may mount, and it is for us to say what a proc or sysfs is.
+
+        With `bind` it is one that is there already.
+        """
         try:
             fields = status_fields(read_small(f"{call.tid}/status"))
             users, pids = (os.stat(f"{call.tid}/ns/{name}").st_ino for name in ("user", "pid"))
             if users != self._users:
                 able = owner_of(f"{call.tid}/ns/mnt") == users
             else:
-                able = pids == self._pids
+                able = bind or pids == self._pids
         except OSError:
             return False
         return able and bool(int(fields[b"CapEff"], 16) & _ADMIN)

@@ -22,9 +22,9 @@ _PLACES = (
 
 
 class PlaceCalls:
-    """Takes notice of them; `new_mounts` is called before a mount namespace is made."""
+    """Takes notice of them; `new_mounts` is called before a mount namespace is made for one."""
 
-    def __init__(self, new_mounts: Callable[[], None]) -> None:
+    def __init__(self, new_mounts: Callable[[Process], None]) -> None:
         self._new_mounts = new_mounts
 
     def handlers(self) -> dict[int, Handler]:
@@ -34,7 +34,7 @@ class PlaceCalls:
     def moves(self, call: Call, process: Process) -> None:
         """The caller is about to have another place."""
         if call.nr == NR["unshare"] and call.args[0] & CLONE_NEWNS:
-            self._new_mounts()
+            self._new_mounts(process)
         process.place = None
         process.moving = call.tid
         # Ids are each thread's own, and so are roots and mounts after unshare(2).

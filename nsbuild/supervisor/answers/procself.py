@@ -35,7 +35,7 @@ _OWN = frozenset((b"mountstats", b"maps", b"io"))
 """Only a process's own: reading another's takes rights that only the kernel can judge."""
 _TABLES = frozenset((b"mountinfo", b"mounts"))
 """Anybody may read them, init's as well."""
-_ALL = frozenset((b"stat", b"status", b"statm", b"schedstat", b"net/dev"))
+_ALL = frozenset((b"stat", b"status", b"statm", b"schedstat", b"timens_offsets", b"net/dev"))
 _NAMES = _OWN | _TABLES | _ALL
 _PATH = re.compile(rb"/proc/([0-9]+)/(?:task/[0-9]+/)?(%b)" % b"|".join(sorted(_NAMES)))
 _LINKS = frozenset((b"mtab",))
@@ -190,6 +190,7 @@ _CONSTANTS = {
     b"statm": proctext.STATM,
     b"io": proctext.IO,
     b"schedstat": proctext.SCHEDSTAT,
+    b"timens_offsets": proctext.TIMENS_OFFSETS,
 }
 
 
