@@ -38,6 +38,8 @@ _STATUS = {
     b"voluntary_ctxt_switches": b"1",
     b"nonvoluntary_ctxt_switches": b"0",
 }
+_NEWER = frozenset(b"Kthread untag_mask x86_Thread_features x86_Thread_features_locked".split())
+"""Lines of /proc/PID/status that not every kernel has."""
 
 _FLAGS, _MINFLT, _MAJFLT = 6, 7, 10
 _UTIME, _CUTIME, _PRIORITY, _STARTTIME = 11, 13, 15, 19
@@ -61,6 +63,8 @@ _CONSTANT = {
     **dict.fromkeys((45, 46, 47, 48), b"0"),
 }
 """Fields of /proc/PID/stat, counted from 0 behind the command's name."""
+_ADDRESSES = dict.fromkeys((23, 24, 42, 43, 44), b"0")
+"""Those of where the program's code and data begin and end."""
 
 STATM = b"2048 1024 768 256 0 512 0\n"
 IO = (
@@ -104,13 +108,15 @@ def net_dev(text: bytes) -> bytes:
 
 
 def status(text: bytes, own: bool) -> bytes:
-    """/proc/PID/status: constant sizes and counts, one CPU.
+    """/proc/PID/status: constant sizes and counts, one CPU, the lines of Linux 6.1.
 
     With `own` the process reads it itself, so that it runs, although it waits for us.
     """
     lines = []
     for line in text.splitlines():
         key, colon, _ = line.partition(b":")
+        if key in _NEWER:
+            continue
         shown = _STATUS.get(key)
         if own and key == b"State":
             shown = b"R (running)"
@@ -118,11 +124,14 @@ def status(text: bytes, own: bool) -> bytes:
     return b"\n".join(lines) + b"\n"
 
 
-def stat(text: bytes, own: bool, ticks: int, children_ticks: int) -> bytes:
-    """/proc/PID/stat: CPU times in clock ticks, nothing of the schedule or of memory."""
+def stat(text: bytes, own: bool, ticks: int, children_ticks: int, outsider: bool = False) -> bytes:
+    """/proc/PID/stat: CPU times in clock ticks, nothing of the schedule or of memory.
+
+    An `outsider` runs a program of the host's, at random addresses.
+    """
     head, bracket, rest = text.rpartition(b")")
     fields = rest.split()
-    for place, value in _CONSTANT.items():
+    for place, value in {**_CONSTANT, **(_ADDRESSES if outsider else {})}.items():
         if place < len(fields):
             fields[place] = value
     if own:

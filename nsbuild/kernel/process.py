@@ -86,6 +86,14 @@ def inner_number(text: bytes) -> int:
     return int(numbers[1]) if len(numbers) > 1 else 0
 
 
+def namespace_numbers(text: bytes) -> list[int]:
+    """The numbers of a process or thread, from the PID namespace of that /proc on inwards.
+
+    `text` is its /proc/PID/status (proc_pid_status(5), NSpid).
+    """
+    return [int(word) for word in text.partition(b"NSpid:")[2].partition(b"\n")[0].split()]
+
+
 def numbered_inside(directory: str, number: int) -> Iterator[str]:
     """The entries of `directory`, a /proc or a task directory in one, with that number inside.
 

@@ -3,8 +3,9 @@
 The host's device numbers differ from host to host, and on an overlay even within one mount. A mount
 is recognised by its id (statx's stx_mnt_id), which mountinfo translates into its mount point; the
 shown number is a hash of that. The mount that holds the command's working directory has the same
-number wherever it lies. What is bind-mounted inside is a part of another mount and has its number:
-by that number programs know a file that they meet twice (cp and mv, to keep it from being lost).
+number wherever it lies, and so have those that are mounted below. What is bind-mounted inside is a
+part of another mount and has its number: by that programs know a file that they meet twice (cp and
+mv, to keep it from being lost).
 
 A descriptor that the caller has handed in is on a mount of the caller's, which the container has
 not. Its file is shown as on the mount of the container that has the same file system, if one has:
@@ -87,7 +88,8 @@ class Devices:
     """The mounts of the container by id; `workdir` is the mount point that counts as ".".
 
     `mounts` are those that are known; `nowhere` is where pipes, sockets and memfds are. `busy` is
-    called when they are about to change, and lets go of what would keep one busy. `lasting` are the
+    called when they are about to change, and lets go of what would keep one busy. `elsewhere` tells
+    the mountinfo of the namespace of a thread, b"" for that of the container. `lasting` are the
     file systems that are there without the container (see `file_systems`); mounts of any other are
     `passing`, whatever it is that the container has mounted for itself. `caller` is a process that
     has the caller's mounts, 0 for none.
@@ -103,6 +105,7 @@ class Devices:
         self.passing: set[Mount] = set()
         self.mounts: dict[int, Mount] = {}
         self.busy: Callable[[], None] = lambda: None
+        self.elsewhere: Callable[[int], bytes] = lambda tid: read_mountinfo(b"%d" % tid)
         self._first: dict[bytes, list[_Source]] = {}
         self._sources: dict[bytes, list[_Source]] = {}
         self.nowhere = make_mount(b"nowhere", b"", b"none")
@@ -111,10 +114,9 @@ class Devices:
         """The mount with id `mount_id`, which thread `tid` has met."""
         found = self.mounts.get(mount_id)
         if found is None:
-            for process in (b"self", b"%d" % tid):
-                self._load(process)
-                if mount_id in self.mounts:
-                    break
+            self._load(read_mountinfo(b"self"))
+            if mount_id not in self.mounts:
+                self._load(self.elsewhere(tid))
             found = self.mounts.get(mount_id)
         if found is None:
             outer = self._find_outer(mount_id)
@@ -153,7 +155,7 @@ class Devices:
         if self._outer is None:
             self._outer = {}
             if self._caller:
-                for number, outer in _read_table(b"%d" % self._caller):
+                for number, outer in _parse(read_mountinfo(b"%d" % self._caller)):
                     self._outer[number] = outer
         return self._outer.get(mount_id)
 
@@ -167,12 +169,12 @@ class Devices:
         """Something is about to be mounted or unmounted: ids may be used again."""
         self.busy()
         if not self._first:
-            self._load(b"self")
+            self._load(read_mountinfo(b"self"))
         self.mounts.clear()
         self._sources = {device: list(sources) for device, sources in self._first.items()}
 
-    def _load(self, process: bytes) -> None:
-        for number, (device, root, point, fstype) in _read_table(process):
+    def _load(self, table: bytes) -> None:
+        for number, (device, root, point, fstype) in _parse(table):
             label, part = self._source(device, root, point)
             mount = self.mounts[number] = make_mount(label, point, fstype, part)
             # The last of several on one point is what is seen there.
@@ -191,17 +193,22 @@ class Devices:
         if self._first and holders:
             found = max(holders, key=lambda source: (len(source.root), source.point == point))
             return found.label, root[len(found.root.rstrip(b"/")) :].rstrip(b"/")
-        label = b"." if point == self._workdir else point
+        below = point == self._workdir or point.startswith(self._workdir + b"/")
+        label = b"." + point[len(self._workdir) :] if below else point
         sources.append(_Source(root, point, label))
         return label, b""
 
 
-def _read_table(process: bytes) -> Iterator[tuple[int, _Outer]]:
-    """The mounts that a process sees, by id (proc_pid_mountinfo(5)); none if it may not be read."""
+def read_mountinfo(process: bytes) -> bytes:
+    """The mounts that a process sees (proc_pid_mountinfo(5)); none if it may not be read."""
     try:
-        text = read_whole(process + b"/mountinfo")
+        return read_whole(process + b"/mountinfo")
     except OSError:
-        return
+        return b""
+
+
+def _parse(text: bytes) -> Iterator[tuple[int, _Outer]]:
+    """The mounts of a mountinfo by id."""
     for line in text.splitlines():
         fields = line.split(b" ")
         root, point = (

@@ -32,8 +32,8 @@ BLOCK_SIZE = 4096
 _SECTORS = BLOCK_SIZE // 512
 _MAX_PENDING = 64
 _DELETED = b" (deleted)"
-STAND_IN = re.compile(rb"/memfd:(/proc/[0-9a-z/]+) \(deleted\)")
-"""A memfd that stands for a file of /proc, see nsbuild.supervisor.answers.procself."""
+STAND_IN = re.compile(rb"/memfd:(/(?s:.*)[0-9]+/[0-9a-z_/]+) \(deleted\)")
+"""A memfd that stands for a file of a proc, see nsbuild.supervisor.answers.procself."""
 
 
 class Seen(NamedTuple):
@@ -166,7 +166,7 @@ class FileTimes:
                 return self._look_at_served(mount.label)
             name = self.name = path_of(path, flags)
             self.file = None
-            self.number = file_number(name)
+            self.number = self.number_at(name)
             return 0
         key = (values[7], values[21], values[22])
         born = values[13] * NSEC + values[14]
@@ -174,8 +174,9 @@ class FileTimes:
         if file is None:
             if devices.is_outside(mount) and values[23] not in self.nameless:
                 found = STAND_IN.fullmatch(path_of(path, flags))
-                # Without it, a copy of the file would not be of what was looked at before.
-                if found and self.look(process, tid, found[1], 0) == 0:
+                # Without it, a copy of the file would not be of what was looked at before. But
+                # anybody may name a memfd so, and have us look at what is none of his business.
+                if found and self.look(process, tid, found[1], 0) == 0 and self.file is None:
                     return 0
                 self.values, self.mount = values, mount
             file = self._first_sight(process, key, born, path, flags)
@@ -186,6 +187,10 @@ class FileTimes:
         if type(file) is StandIn:
             self.values = _as_device(self.values, file.device)
         return 0
+
+    def number_at(self, path: bytes) -> int:
+        """That of the kernel's own file at the absolute `path` on `mount`."""
+        return file_number(self.devices.name(self.mount, path) if path[:1] == b"/" else path)
 
     def served_name(self, path: bytes, flags: int, tid: int) -> bytes:
         """Which of the `served` is at `path`, wherever that is mounted; b"" if none is."""

@@ -130,6 +130,7 @@ class Supervisor:
 
     def _collect_handlers(self, rules: Rules) -> dict[int, Handler]:
         places = Places(self.parts.users)
+        self.times.devices.elsewhere = places.mount_table
         opener = Opener(self.parts.priority.pid, self.parts.users, self._serve_until)
         nodes = Nodes(places, self.times, self.parts.users, opener)
         write = Write(places, self.times, nodes)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -31,12 +30,13 @@ from nsbuild.kernel.files import (
     statx,
 )
 from nsbuild.kernel.namespaces import CLONE_NEWNS
-from nsbuild.kernel.process import inner_number, read_small, read_whole, status_fields
+from nsbuild.kernel.process import read_small, read_whole, status_fields
 from nsbuild.tuples import NamedTuple
 
-from .innerroot import Ids, InnerRoot, is_magic
+from .innerroot import Ids, InnerRoot
 from .listener import Call
 from .processes import Process
+from .selflinks import Self, without_self
 
 Act = Callable[[bytes, int], int]
 """What is done at a place, with all our rights: (path, flags) -> 0 or an errno.
@@ -48,13 +48,8 @@ _DAC = 1 << 1 | 1 << 2
 """CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH (linux/capability.h)."""
 _ROOM = PATH_MAX - 64
 """Longer paths have no room for a prefix."""
-_MAX_LINKS = 40
-"""MAXSYMLINKS of linux/namei.h."""
-_SELF = (b"self", b"thread-self")
 _TO_PROC = (b"proc", b"dev/", b"self")
 """One of these is in every path to a link of /proc, except through a link at the path's end."""
-_OWN_LINK = re.compile(rb"(?:cwd|root|exe|fd/[0-9]+)(?=/|$)")
-"""The links of /proc/PID that lead somewhere by themselves (proc_pid_fd(5))."""
 
 
 class Place(NamedTuple):
@@ -78,7 +73,6 @@ class Place(NamedTuple):
 
 PLAIN = Place(False, False, 0, 0, (), True)
 """The container's own root directory and all rights: most of what a build does."""
-ELSEWHERE = PLAIN._replace(mount_namespace=True, root=True)
 ROOTED = PLAIN._replace(root=True)
 """All rights in another root directory (chroot(2)): what is done in a root that is being made."""
 
@@ -152,22 +146,36 @@ class Places:
                     os.close(fd)
 
     @contextmanager
-    def mounts_of(self, call: Call, process: Process) -> Iterator[None]:
-        """Be where the caller's mounts are, with all our rights and the root that they have."""
-        place = process.place
-        if place is None:
-            place = self._place_of(call, process)
-        if not place.mount_namespace:
+    def mounts_of(self, tid: int) -> Iterator[None]:
+        """Be where the mounts of thread `tid` are, at their root and with all our rights."""
+        if os.stat(f"{tid}/ns/mnt").st_ino == os.fstat(self._namespace).st_ino:
             yield
             return
-        namespace = os.open(f"{call.tid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        with ExitStack() as opened:
+            theirs, ours, root = (
+                os.open(path, flags | os.O_CLOEXEC)
+                for path, flags in ((f"{tid}/ns/mnt", 0), ("self/ns/mnt", 0), ("/", os.O_PATH))
+            )
+            for fd in (theirs, ours, root):
+                opened.callback(os.close, fd)
+            try:
+                # This makes the root of the namespace ours, and the working directory.
+                setns(theirs, CLONE_NEWNS)
+                os.fchdir(self._host_proc)
+                yield
+            finally:
+                setns(ours, CLONE_NEWNS)
+                os.fchdir(root)
+                os.chroot(".")
+                os.fchdir(self._host_proc)
+
+    def mount_table(self, tid: int) -> bytes:
+        """The mountinfo of the namespace of thread `tid`, whatever its own root is."""
         try:
-            setns(namespace, CLONE_NEWNS)
-            os.fchdir(self._host_proc)
-            yield
-        finally:
-            os.close(namespace)
-            self._leave(ELSEWHERE)
+            with self.mounts_of(tid):
+                return read_whole(b"self/mountinfo")
+        except OSError:
+            return b""
 
     def ids(self, call: Call, process: Process) -> Ids | None:
         """How the caller sees user and group ids; None if as we do."""
@@ -198,15 +206,15 @@ class Places:
         with _opened(call.tid, dirfd, path) as base:
             if base < 0 and base != AT_FDCWD:
                 return -base
-            return self._by_self(place, _Self(call, process), base, path, flags, act)
+            return self._by_self(place, Self(call, process), base, path, flags, act)
 
     def _by_self(
-        self, place: Place, own: _Self, base: int, path: bytes, flags: int, act: Act
+        self, place: Place, own: Self, base: int, path: bytes, flags: int, act: Act
     ) -> int:
         """Do `act` where `path`, which we do not find from `base`, leads through /proc's "self"."""
         with self._taken(place, own.tid):
             try:
-                other = _without_self(base, path, flags, own)
+                other = without_self(base, path, flags, own)
             except OSError as error:
                 return error.errno or errno.ENOENT
         if other is None:
@@ -407,87 +415,3 @@ def _opened(tid: int, dirfd: int, path: bytes) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-class _Self:
-    """What /proc's "self" and "thread-self" stand for, for the caller; and how often they did."""
-
-    def __init__(self, call: Call, process: Process) -> None:
-        self._call = call
-        self.tid = call.tid
-        self._pid = process.pid
-        self._times = 0
-
-    def again(self) -> bool:
-        """Whether another link may still be followed."""
-        self._times += 1
-        return self._times <= _MAX_LINKS
-
-    def number(self, thread: bool) -> tuple[bytes, bytes]:
-        """Its directory in the guest's /proc, and in ours."""
-        call = self._call
-        if not thread:
-            return b"%d" % call.vpid, b"%d" % self._pid
-        number = inner_number(read_small(f"{call.tid}/status"))
-        if not number:
-            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return b"%d/task/%d" % (call.vpid, number), b"%d" % call.tid
-
-
-def _without_self(
-    base: int, path: bytes, flags: int, own: _Self
-) -> tuple[bytes, bytes, bytes] | None:
-    """`path` with each link to /proc's "self" replaced by the caller's number; None without one.
-
-    Comes in three parts: a link of the caller's own directory as we see it, or b"", the path from
-    there, and the directory of the link as the caller sees it. Walks as the kernel does
-    (path_resolution(7)): the links of /proc that lead to whoever asks are empty for a process that
-    has no number there, as we have none.
-    """
-    rest = [part for part in reversed(path.split(b"/")) if part]
-    done = b"/" if path[:1] == b"/" else b""
-    slash = path.endswith(b"/")
-    links = 0
-    replaced = False
-    while rest:
-        part = rest.pop()
-        here = done + part
-        if part in (b".", b".."):
-            done = here + b"/"
-            continue
-        last = not rest and not slash
-        link = None if last and flags else _link(base, here)
-        if link is None:
-            done = here + b"/"
-        elif not link:
-            inside, ours = own.number(part == b"thread-self")
-            replaced = True
-            done += inside + b"/"
-            beyond = b"/".join([p for p in reversed(rest) if p != b"."])
-            magic = _OWN_LINK.match(beyond)
-            if magic:
-                left = beyond[magic.end() :].lstrip(b"/")
-                return ours + b"/" + magic[0], (left or b".") + b"/" if slash else left, done
-        elif b":[" in link or is_magic(base, here):
-            done = here + b"/"
-        else:
-            links += 1
-            if links > _MAX_LINKS:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            rest.extend(part for part in reversed(link.split(b"/")) if part)
-            if link[:1] == b"/":
-                done = b"/"
-    if not replaced:
-        return None
-    return b"", done if slash or done == b"/" else done[:-1], b""
-
-
-def _link(base: int, path: bytes) -> bytes | None:
-    """The text of a symbolic link, b"" for one that only others can read, None if none."""
-    dir_fd = None if base == AT_FDCWD else base
-    try:
-        return os.readlink(path, dir_fd=dir_fd)
-    except OSError as error:
-        if error.errno == errno.ENOENT and path.rpartition(b"/")[2] in _SELF:
-            return b"" if exists(path, dir_fd) else None
-        return None

@@ -101,7 +101,15 @@ def staging(guests: Path) -> Iterator[Path]:
         subprocess.run(["chmod", "-R", "a+rX", str(top)], check=True, timeout=60)
         yield top
     finally:
-        shutil.rmtree(top)
+        remove(top)
+
+
+def remove(top: Path) -> None:
+    """Remove a directory, unless something is mounted below: that would be removed as well."""
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    left = [point for point in points if point.startswith(f"{top}/")]
+    assert not left, f"still mounted, and therefore {top} is kept: {left}"
+    shutil.rmtree(top)
 
 
 def interpreter() -> str:

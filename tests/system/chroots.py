@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.system.account import CHECKOUT
+from tests.system.account import CHECKOUT, remove
 from tests.system.harness import PATH, TIMEOUT
 
 REAL = "/usr/sbin/chroot"
@@ -207,4 +207,4 @@ def standing() -> Iterator[Roots]:
             subprocess.run(["mount", "-o", options, str(roots.readonly)], check=True, timeout=60)
             yield roots
     finally:
-        shutil.rmtree(top)
+        remove(top)

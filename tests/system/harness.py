@@ -171,8 +171,13 @@ class Runner:
         return self.outside(command, stdin, env, cwd, timeout)
 
     def bare(self, *argv: str, stdin: bytes = b"", timeout: float = TIMEOUT) -> Outcome:
-        """ARGV without nsbuild, as the account and in a directory of its own."""
-        return self.outside([*self.account.prefix, *argv], stdin, None, None, timeout)
+        """ARGV without nsbuild, as the account and in a directory of its own.
+
+        What root mounts there goes with the command: the directory is going to be removed.
+        """
+        apart = ["unshare", "--mount", "--"] if self.is_root else []
+        command = [*apart, *self.account.prefix, *argv]
+        return self.outside(command, stdin, None, None, timeout)
 
     def outside(
         self,

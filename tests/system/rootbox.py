@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from nsbuild.container.spec import RootSpec
 from nsbuild.errors import NsbuildError
 from nsbuild.kernel import namespaces
 from nsbuild.kernel.libc import libc
+from tests.system.account import remove
 from tests.system.capabilities import needs
 
 ONE_ID = 12345
@@ -192,7 +192,7 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
         yield Box(request.param, place)
         assert host_mounts(place) == mounts
     finally:
-        shutil.rmtree(place)
+        remove(place)
 
 
 def listing(top: Path) -> list[tuple[str, int]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.capabilities import needs_tools
-from tests.system.harness import EPOCH, Runner, next_second
+from tests.system.harness import EPOCH, Runner, burn_pids, next_second
 
 SHOW = "stat -c '%n %i %d %s %b %B %h %f %x|%y|%z|%w'"
 
@@ -78,6 +78,15 @@ SCRIPTS = {
     "proc": f"{SHOW} /proc /proc/self /proc/self/status /proc/1 /sys /sys/kernel /dev /dev/pts",
     "proc-self": "cat /proc/self/stat /proc/self/status /proc/self/statm /proc/self/io; "
     "cat /proc/thread-self/schedstat /proc/$$/stat; grep Cpus /proc/self/status",
+    "proc-of-init": "cd /proc/1; cat stat status statm schedstat timens_offsets; ps -ef",
+    "proc-mounted": "mkdir p; mount -t proc p p; cd p/self; cat stat status statm timens_offsets; "
+    "cat ../self/maps; cp stat /tmp/a; stat -L -c %i stat - <stat; "
+    "readlink fd/0 <stat | sed s,.*/p/,,",
+    "proc-in-a-root": "mkdir r; mount --rbind / r; exec chroot r sh -c 'cd /proc/self; "
+    "cat stat status statm timens_offsets; cat /proc/self/maps; head -3 mountinfo; "
+    "stat -L -c %i stat - <stat'",
+    "proc-within": "exec unshare -pf --mount-proc sh -c 'cd /proc/self; cat stat status statm io; "
+    "cat ../1/stat ../1/maps; stat -L -c %F . ../thread-self exe; ls fd; test -e /proc/self/maps'",
     "proc-as-compilers-open": "gzip -c /proc/self/stat 2>/dev/null | zcat; "
     "xz -c /proc/self/status | xzcat; "
     f"/usr/bin/python3 -c '{AS_COMPILERS}'",
@@ -101,6 +110,7 @@ SCRIPTS = {
 
 AS_USER = (
     "proc-self",
+    "proc-of-init",
     "proc-as-compilers-open",
     "mounts",
     "write",
@@ -121,6 +131,14 @@ AS_USER = (
 )
 def test_script(ns: Runner, name: str) -> None:
     ns.twice("sh", "-c", SCRIPTS[name]).ok()
+
+
+@pytest.mark.parametrize("name", ["proc-mounted", "proc-in-a-root", "proc-within"])
+def test_script_that_takes_root_outside(ns: Runner, name: str) -> None:
+    first = ns.exec("sh", "-c", SCRIPTS[name]).ok()
+    burn_pids(300)
+    second = ns.exec("sh", "-c", SCRIPTS[name]).ok()
+    assert first.stdout == second.stdout
 
 
 def lines(runner: Runner, script: str, cwd: Path | None = None) -> list[str]:

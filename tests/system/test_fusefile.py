@@ -8,7 +8,6 @@ import os
 import random
 import resource
 import select
-import shutil
 import signal
 import socket
 import stat
@@ -27,6 +26,7 @@ from nsbuild.kernel.fuse import MAX_READ
 from nsbuild.kernel.libc import syscall
 from nsbuild.kernel.mount import umount2
 from nsbuild.kernel.namespaces import CLONE_NEWPID, unshare
+from tests.system.account import remove
 from tests.system.capabilities import needs
 from tests.system.fuse_container import (
     DEVICE,
@@ -59,7 +59,7 @@ def directory() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="nsbuild-fuse-"))
     path.chmod(0o755)
     yield path
-    shutil.rmtree(path)
+    remove(path)
 
 
 @pytest.fixture

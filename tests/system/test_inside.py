@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from shlex import quote
 
 import pytest
@@ -210,8 +211,11 @@ def test_pivot_root(ns: Runner) -> None:
 
 def test_root_becomes_others(ns: Runner) -> None:
     needs_tools("su", "runuser")
-    script = "su nobody -s /bin/sh -c 'id -un'; runuser -u nobody -- id -un"
-    assert ns.exec("sh", "-ec", script).ok().lines == ["nobody", "nobody"]
+    script = "runuser -u nobody -- id -un"
+    if ns.is_root or Path("/etc/shadow").stat().st_mode & 0o004:
+        # PAM reads that file for su, and an ordinary user's container has that user's rights to it.
+        script += "; su nobody -s /bin/sh -c 'id -un'"
+    assert set(ns.exec("sh", "-ec", script).ok().lines) == {"nobody"}
 
 
 def test_setuid_programs_make_root(root: Runner) -> None:

@@ -16,7 +16,7 @@ import stat
 import struct
 from collections.abc import Callable
 
-from nsbuild.determinism.files import File, file_number
+from nsbuild.determinism.files import File
 from nsbuild.determinism.proctext import NAMES as PROC_NAMES
 from nsbuild.kernel.files import AT_SYMLINK_NOFOLLOW
 from nsbuild.kernel.statfs import PROC_SUPER_MAGIC, statfs
@@ -201,7 +201,7 @@ class Directories:
         for index in range(position, len(listing.names)):
             name = listing.names[index]
             if mount.transient:
-                number = own if index < 2 else file_number(directory + b"/" + name)
+                number = own if index < 2 else times.number_at(directory + b"/" + name)
                 kind = _DT_DIR if index < 2 else listing.types[name]
             elif times.look(process, tid, b"self/fd/%d/%b" % (fd, name), AT_SYMLINK_NOFOLLOW):
                 continue

@@ -21,7 +21,7 @@ from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import PLAIN, Places
 from nsbuild.supervisor.processes import Process
 
-_LINK = re.compile(rb"/proc/([0-9]+)/(?:task/[0-9]+/)?(?:fd/[0-9]+|ns/[a-z_]+)")
+_LINK = re.compile(rb"(?s:.*)/([0-9]+)/(?:task/[0-9]+/)?(?:fd/[0-9]+|ns/[a-z_]+)")
 _COUNTED = re.compile(rb"([a-z_]+):\[[0-9]+\]")
 
 

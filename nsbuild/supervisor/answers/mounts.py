@@ -90,7 +90,7 @@ class Mounts:
             if process in self._makers:
                 self._makers.discard(process)
                 self._times.settle(call.tid)
-                self._stamp(call, process, b"")
+                self._stamp(call, b"")
             end(call, process)
 
         return handler
@@ -101,8 +101,8 @@ class Mounts:
         self._times.devices.forget()
         call.resume()
 
-    def _stamp(self, call: Call, process: Process, below: bytes) -> None:
-        with suppress(OSError), self._places.mounts_of(call, process):
+    def _stamp(self, call: Call, below: bytes) -> None:
+        with suppress(OSError), self._places.mounts_of(call.tid):
             self._times.stamp(below)
 
     def _change(self, call: Call, process: Process, paths: tuple[bytes, ...], flags: int) -> None:
@@ -118,7 +118,7 @@ class Mounts:
                     below = path_of_fd(held)
                 finally:
                     os.close(held)
-                self._stamp(call, process, below)
+                self._stamp(call, below)
         times.devices.forget()
 
     def mount(self, call: Call, process: Process) -> None:

@@ -19,7 +19,8 @@ from contextlib import contextmanager, suppress
 
 from nsbuild.determinism import proctext
 from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW, statx
-from nsbuild.kernel.process import read_small, read_whole
+from nsbuild.kernel.process import namespace_numbers, read_small, read_whole
+from nsbuild.kernel.statfs import PROC_SUPER_MAGIC, statfs
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.answers.links import Links
@@ -37,7 +38,12 @@ _TABLES = frozenset((b"mountinfo", b"mounts"))
 """Anybody may read them, init's as well."""
 _ALL = frozenset((b"stat", b"status", b"statm", b"schedstat", b"timens_offsets", b"net/dev"))
 _NAMES = _OWN | _TABLES | _ALL
-_PATH = re.compile(rb"/proc/([0-9]+)/(?:task/[0-9]+/)?(%b)" % b"|".join(sorted(_NAMES)))
+_NUMBERED = rb"/([0-9]+)/(?:task/[0-9]+/)?"
+_PATH = re.compile(rb"(?s:.*)%b(%b)" % (_NUMBERED, b"|".join(sorted(_NAMES))))
+"""Such a file in whatever proc there is, should it be one."""
+_INIT = 1
+_LONGEST_NAME = 249
+"""Bytes; memfd_create(2)."""
 _LINKS = frozenset((b"mtab",))
 """Names under which links lead to one of them."""
 _PROC = frozenset(name.rpartition(b"/")[2] for name in _NAMES | _LINKS)
@@ -63,6 +69,7 @@ class ProcSelf:
         self._otherwise = otherwise
         self._nodes = nodes
         self._cache = cache
+        self._device: tuple[int, ...] = ()
 
     def handlers(self) -> dict[int, Handler]:
         """See nsbuild.supervisor.answers."""
@@ -139,18 +146,38 @@ class ProcSelf:
         if found is None:
             return None
         pid, name = int(found[1]), found[2]
-        if name in _OWN and pid != process.vpid:
-            return None
-        owner = self._process_of_pid(pid)
         try:
-            if name in _TABLES:
-                tid = (owner.pid if owner else 0) or call.tid
-                return self._table(name, read_whole(ours), tid)
-            if owner is None:
+            values = statx(AT_FDCWD, ours, 0)
+            if isinstance(values, int) or statfs(ours)[0] != PROC_SUPER_MAGIC:
                 return None
-            return self._rewritten(call, owner, owner is process, name, read_whole(ours))
+            if values[21:23] == self._own_proc():
+                owner = self._process_of_pid(pid)
+                own = owner is process
+                known = owner is not None or pid == _INIT or name in _TABLES
+            else:
+                # That of a PID namespace within, in which only the caller itself is known.
+                own = pid in namespace_numbers(read_small(f"{process.pid}/status"))[2:]
+                owner, known = process if own else None, True
+            if not known or (name in _OWN and not own):
+                return None
+            if name == b"maps":
+                # Its paths are as they look from the root of whoever reads.
+                with self._places.taken(call, process, b"/", os.O_DIRECTORY):
+                    text = read_whole(ours)
+            else:
+                text = read_whole(ours)
+            if name in _TABLES:
+                return self._table(name, text, (owner.pid if owner else 0) or call.tid)
+            return self._rewritten(call, owner, own, name, text)
         except OSError:
             return None
+
+    def _own_proc(self) -> tuple[int, ...]:
+        """Major and minor number of the container's own /proc."""
+        if not self._device:
+            values = statx(AT_FDCWD, b"/proc", 0)
+            self._device = () if isinstance(values, int) else values[21:23]
+        return self._device
 
     def _table(self, name: bytes, text: bytes, tid: int) -> bytes:
         if name == b"mounts":
@@ -158,17 +185,18 @@ class ProcSelf:
         devices = self._times.devices
         return proctext.mountinfo(text, lambda number: devices.mount(number, tid).minor)
 
-    def _rewritten(self, call: Call, owner: Process, own: bool, name: bytes, text: bytes) -> bytes:
+    def _rewritten(
+        self, call: Call, owner: Process | None, own: bool, name: bytes, text: bytes
+    ) -> bytes:
         if name == b"stat":
-            ticks, children = (
-                cpu // NSEC_PER_CLOCK_TICK for cpu in (owner.cpu, owner.children_cpu)
-            )
-            return proctext.stat(text, own, ticks, children)
+            used = (owner.cpu, owner.children_cpu) if owner else (0, 0)
+            ticks, childrens = (cpu // NSEC_PER_CLOCK_TICK for cpu in used)
+            return proctext.stat(text, own, ticks, childrens, owner is None)
         if name == b"status":
             return proctext.status(text, own)
         if name == b"mountstats":
             return proctext.mountstats(text)
-        if name == b"maps":
+        if name == b"maps" and owner is not None:
             return proctext.maps(text, lambda path: self._number(call, owner, path))
         if name == b"net/dev":
             return proctext.net_dev(text)
@@ -206,7 +234,10 @@ def _hand_out(call: Call, path: bytes, text: bytes, flags: int) -> None:
 @contextmanager
 def _readable(path: bytes, text: bytes) -> Iterator[int]:
     """A descriptor, for reading alone, of a memfd that holds `text` and is shown as `path`."""
-    memory = os.memfd_create(path.decode(), os.MFD_CLOEXEC)
+    # A longer path is shown by no name.
+    memory = os.memfd_create(
+        os.fsdecode(path) if len(path) <= _LONGEST_NAME else "", os.MFD_CLOEXEC
+    )
     try:
         os.write(memory, text)
         fd = os.open(f"self/fd/{memory}", os.O_RDONLY | os.O_CLOEXEC)
