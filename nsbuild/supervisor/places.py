@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -50,6 +51,9 @@ _ROOM = PATH_MAX - 64
 """Longer paths have no room for a prefix."""
 _TO_PROC = (b"proc", b"dev/", b"self")
 """One of these is in every path to a link of /proc, except through a link at the path's end."""
+
+_LINK_OF = re.compile(rb"(/proc/[0-9]+)/(?:task/[0-9]+/)?(?:cwd|root|exe|ns/\w+)(?=/|$)")
+"""A link of a process in /proc which only those may follow who could trace that."""
 
 
 class Place(NamedTuple):
@@ -102,6 +106,10 @@ class Places:
         if place is None:
             place = self._place_of(call, process)
         if place is not PLAIN or len(path) > _ROOM:
+            link = _LINK_OF.match(path) if place.uid else None
+            followed = link is not None and not (flags and link.end() == len(path))
+            if link is not None and followed and not _may_follow(place, link[1]):
+                return errno.EACCES
             result = self._elsewhere(place, call.tid, dirfd, path, flags, act)
         elif path[0] == 0x2F:
             result = act(path, flags)
@@ -370,6 +378,22 @@ class Places:
 def is_privileged(place: Place | None) -> bool:
     """Whether whoever looks from there has all rights in the container, whatever its root is."""
     return place is PLAIN or place is ROOTED
+
+
+def _may_follow(place: Place, directory: bytes) -> bool:
+    """Whether the kernel would let `place`, an ordinary user's, follow a link in /proc/PID.
+
+    Not by our own rights: whoever made a user namespace has all of them in it, whatever it gives
+    up. So this is ptrace(2), "Ptrace access mode checking", but for capabilities and LSMs.
+    """
+    try:
+        fields = status_fields(read_small(os.fsdecode(directory) + "/status"))
+        # What is not dumpable belongs to root (proc(5)).
+        owner = os.stat(directory).st_uid
+    except OSError:
+        return True
+    uids, gids = (set(map(int, fields[key].split()[:3])) for key in (b"Uid", b"Gid"))
+    return {owner} == uids == {place.uid} and gids == {place.gid}
 
 
 def _open(place: Place, path: bytes, flags: int, base: int) -> int:

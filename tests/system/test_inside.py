@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from shlex import quote
@@ -216,6 +217,24 @@ def test_root_becomes_others(ns: Runner) -> None:
         # PAM reads that file for su, and an ordinary user's container has that user's rights to it.
         script += "; su nobody -s /bin/sh -c 'id -un'"
     assert set(ns.exec("sh", "-ec", script).ok().lines) == {"nobody"}
+
+
+def test_links_of_other_users_processes_lead_nowhere(root: Runner) -> None:
+    """As bare: who could not trace a process may not follow its links, but look at them."""
+    needs_tools("setpriv")
+    script = (
+        "sleep 5 & setpriv --reuid=1234 --clear-groups stat -L -c '%n %F' /proc/$!/cwd "
+        "/proc/$!/exe /proc/$!/ns/mnt /proc/$!/fd/0 /proc/$!/cwd/etc /proc/$!/status 2>&1; "
+        'kill $!; setpriv --reuid=1234 --regid=1234 --clear-groups sh -c \'sleep 5 & stat -L -c "%n %F" '
+        "/proc/$!/cwd /proc/self/exe /proc/$$/cwd /proc/1/cwd; kill $!; "
+        "stat -c %F /proc/1/cwd; stat -f -c %T /proc/1/root' 2>&1"
+    )
+    bare, inside = (
+        re.sub(r"/proc/[0-9]+", "/proc/N", done.text)
+        for done in (root.bare("sh", "-c", script), root.exec("sh", "-c", script))
+    )
+    assert inside == bare
+    assert bare.count("Permission denied") == 7
 
 
 def test_setuid_programs_make_root(root: Runner) -> None:

@@ -183,6 +183,36 @@ def test_numbers_of_the_kernel(ns: Runner, mode: str) -> None:
     ns.twice(ns.guest("kernelids"), mode).ok()
 
 
+NAMED = """
+import socket
+heard = socket.socket(socket.AF_UNIX)
+heard.bind(chr(0) + "heard")
+heard.listen()
+told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+told.bind(chr(0) + "told")
+for passed in (1, 0):
+    one, other = (socket.socket(socket.AF_UNIX, kind) for kind in (1, 2))
+    for own in (one, other):
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, passed)
+    one.connect(chr(0) + "heard")
+    other.sendto(b"x", chr(0) + "told")
+    print(one.getsockname(), other.getsockname())
+many = [socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) for _ in range(3)]
+for own in many:
+    own.connect((0, 0))
+    print(own.getsockname())
+"""
+
+
+def test_names_of_who_did_not_bind(ns: Runner) -> None:
+    """By connect and sendto: for who wants to know the other's credentials, and for netlink."""
+    with_names, without, *ports = ns.twice(PYTHON, "-c", NAMED).ok().lines
+    assert with_names.count("x00") == 2
+    assert without.strip() == ""
+    assert ports[0] == "(2, 0)"
+    assert len(set(ports)) == 3
+
+
 def test_sockets_fail_and_stay_as_the_kernel_s(ns: Runner) -> None:
     ns.twice(ns.guest("kernelids"), "sockets", differs_bare=False).ok()
 

@@ -52,7 +52,7 @@ COVERED = (
     b"10 1 0:20 / / rw - ext4 /dev/vda rw\n"
     b"11 10 0:21 / /proc rw - proc proc rw\n"
     b"12 11 0:22 /sys /proc/sys ro,nosuid,nodev,noexec,relatime - tmpfs tmpfs rw\n"
-    b"13 12 0:21 /sys/kernel/hostname /proc/sys/kernel/hostname ro,nosuid,nodev,noexec - proc proc rw\n"
+    b"13 12 0:21 /sys/kernel/x /proc/sys/kernel/x ro,nosuid,nodev,noexec - proc proc rw\n"
     b"14 12 0:23 / /proc/sys/kernel/random/uuid ro - fuse nsbuild rw\n"
     b"15 12 0:24 / /proc/sys/fs/binfmt_misc rw - binfmt_misc binfmt_misc rw\n"
     b"16 10 0:25 / /home/proc/x rw - tmpfs tmpfs rw\n"

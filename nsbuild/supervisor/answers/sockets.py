@@ -2,8 +2,9 @@
 
 Whoever binds to port 0, or connects, listens or sends without having bound, gets a port from the
 process's own stream of random bytes, bound by us through a duplicate of the descriptor; so do
-netlink sockets and AF_UNIX sockets that are bound to no name. A name that is in use is followed by
-the next one. See ip(7), netlink(7) and unix(7), "Autobind feature".
+netlink sockets, and AF_UNIX sockets that are bound to no name or that ask for senders' credentials.
+A name that is in use is followed by the next one. See ip(7), netlink(7) and unix(7), "Autobind
+feature".
 
 The address is read while the call waits, and another thread may change it before a call that is let
 through reads it again. That changes which name it gets and no permission. (What Landlock rules of
@@ -52,6 +53,7 @@ _INTERNET_SIZES = {
     socket.AF_INET6: SOCKADDR_IN6_SIZE_RFC2133,
 }
 _INTERNET = tuple(FAMILY.pack(family) for family in _INTERNET_SIZES)
+_OTHERS = tuple(FAMILY.pack(family) for family in (socket.AF_UNIX, socket.AF_NETLINK))
 _WITH_PORTS = frozenset((socket.IPPROTO_TCP, socket.IPPROTO_UDP))
 
 
@@ -94,9 +96,9 @@ class Sockets:
             process.stream.advance(_DRAWN)
 
     def connect(self, call: Call, process: Process) -> None:
-        """connect(2): a TCP or UDP socket gets its port first."""
+        """connect(2): whoever would get a port or a name there gets it first."""
         family = process.memory.read(call, call.args[1], FAMILY.size)
-        self._before(call, process, family in _INTERNET)
+        self._before(call, process, family in _INTERNET or family in _OTHERS)
 
     def listen(self, call: Call, process: Process) -> None:
         """listen(2): likewise."""
@@ -105,7 +107,7 @@ class Sockets:
     def sendto(self, call: Call, process: Process) -> None:
         """sendto(2) to an address: likewise. (That of sendmsg is in memory: no filter sees it.)"""
         family = process.memory.read(call, call.args[4], FAMILY.size)
-        self._before(call, process, family in _INTERNET)
+        self._before(call, process, family in _INTERNET or family in _OTHERS)
 
     def _before(self, call: Call, process: Process, wanted: bool) -> None:
         """Bind the call's socket, if it is `wanted` and can be, and let the kernel do the call."""
@@ -113,13 +115,24 @@ class Sockets:
         own = _duplicate(call, process) if wanted else None
         if own is not None:
             with own:
-                if _has_port(own):
-                    # It may have an address already, by IP_BIND_ADDRESS_NO_PORT.
-                    name = getsockname(own.fileno())
-                    if not _port(name):
-                        drawn = self._bind_first(own, self._ports(own, process, name)) == 0
+                wishes = self._wishes_before(own, process)
+                drawn = wishes is not None and self._bind_first(own, wishes) == 0
         if call.resume() and drawn:
             process.stream.advance(_DRAWN)
+
+    def _wishes_before(self, own: socket.socket, process: Process) -> Iterator[bytes] | None:
+        """The addresses to try in turn for one that has none yet and would get one, else None."""
+        name = getsockname(own.fileno())
+        if _has_port(own):
+            # It may have an address already, by IP_BIND_ADDRESS_NO_PORT.
+            return None if _port(name) else self._ports(own, process, name)
+        if own.family == socket.AF_NETLINK:
+            return None if NETLINK.unpack_from(name)[1] else _netlink_names(process, name)
+        if own.family == socket.AF_UNIX and len(name) <= FAMILY.size:
+            # Who is told of senders' credentials is to have a name (unix(7)).
+            told = own.getsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED)
+            return _abstract_names(process) if told else None
+        return None
 
     def _wishes(
         self, own: socket.socket, process: Process, address: bytes
