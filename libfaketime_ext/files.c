@@ -125,12 +125,10 @@ static void split(int64_t time, int64_t *seconds, int64_t *rest)
 	*seconds = (time - *rest) / NSEC;
 }
 
-/* As _blocks of filetimes.py: blocks of 512 bytes on a file system with blocks of 4096. */
-static int64_t shown_blocks(int64_t size, int64_t blocks)
+/* As has_holes of blocks.py: Python counts what such a file has. */
+static bool has_holes(const struct statx *kernel)
 {
-	if (size <= BLOCK_SIZE || blocks * 512 >= size)
-		return (size + BLOCK_SIZE - 1) / BLOCK_SIZE * SECTORS;
-	return (blocks + SECTORS - 1) / SECTORS * SECTORS;
+	return kernel->stx_size > BLOCK_SIZE && kernel->stx_blocks * 512 < kernel->stx_size;
 }
 
 /* The absolute path of what `path` names, as path_of of filetimes.py; its length, 0 for none. */
@@ -273,11 +271,13 @@ static bool shown(Files *files, PyObject *file, PyObject *mount, const struct st
 	stat->blksize = BLOCK_SIZE;
 	stat->blocks = kernel->stx_blocks;
 	if (S_ISDIR(kernel->stx_mode)) {
-		stat->nlink = 1;
+		stat->nlink = kernel->stx_nlink > 0;
 		stat->size = BLOCK_SIZE;
 		stat->blocks = SECTORS;
 	} else if (S_ISREG(kernel->stx_mode)) {
-		stat->blocks = shown_blocks(kernel->stx_size, kernel->stx_blocks);
+		if (has_holes(kernel))
+			return false;
+		stat->blocks = (kernel->stx_size + BLOCK_SIZE - 1) / BLOCK_SIZE * SECTORS;
 	} else if (S_ISLNK(kernel->stx_mode)) {
 		stat->blocks = 0;
 	}

@@ -22,14 +22,13 @@ from nsbuild.kernel.files import AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from nsbuild.kernel.process import read_small
 from nsbuild.tuples import NamedTuple
 
+from .blocks import SECTORS, has_holes, whole, with_holes
 from .devices import Devices, Mount, make_mount
 from .extension import statx
 from .processes import Process
 
 NSEC = 1_000_000_000
 DIRECTORY_SIZE = 4096
-BLOCK_SIZE = 4096
-_SECTORS = BLOCK_SIZE // 512
 _MAX_PENDING = 64
 _DELETED = b" (deleted)"
 STAND_IN = re.compile(rb"/memfd:(/(?s:.*)[0-9]+/[0-9a-z_/]+) \(deleted\)")
@@ -142,6 +141,7 @@ class FileTimes:
         self.values: tuple[int, ...] = ()
         self.name = b""
         self.number = 0
+        self._data = 0
         self.mount = devices.nowhere
 
     def look(self, process: Process, tid: int, path: bytes, flags: int) -> int:
@@ -184,6 +184,8 @@ class FileTimes:
         mtime = values[17] * NSEC + values[18]
         if mtime != file.seen:
             self._take_notice(file, mtime, path, flags)
+        if has_holes(values[8], values[9]) and stat.S_ISREG(values[6]):
+            self._data = with_holes(path, flags, values[9])
         if type(file) is StandIn:
             self.values = _as_device(self.values, file.device)
         return 0
@@ -288,9 +290,9 @@ class FileTimes:
         kind = stat.S_IFMT(mode)
         size, blocks, nlink = values[8], values[9], values[3]
         if kind == stat.S_IFDIR:
-            size, blocks, nlink = DIRECTORY_SIZE, _SECTORS, min(nlink, 1)
+            size, blocks, nlink = DIRECTORY_SIZE, SECTORS, min(nlink, 1)
         elif kind == stat.S_IFREG:
-            blocks = _blocks(size, blocks)
+            blocks = self._data if has_holes(size, blocks) else whole(size)
         elif kind == stat.S_IFLNK:
             blocks = 0
         if file is None:
@@ -439,16 +441,6 @@ def _as_device(values: tuple[int, ...], device: tuple[int, int]) -> tuple[int, .
 def _drop(pending: Pending | Move) -> None:
     if isinstance(pending, Pending):
         os.close(pending.parent)
-
-
-def _blocks(size: int, blocks: int) -> int:
-    """Blocks of 512 bytes as a file system with blocks of 4096 has them.
-
-    What a small file takes depends on the file system (some keep it in the inode), and so does what
-    is reserved beyond the end. Only a file with holes keeps the kernel's number.
-    """
-    full = -(-size // BLOCK_SIZE) * _SECTORS
-    return full if size <= BLOCK_SIZE or blocks * 512 >= size else -(-blocks // _SECTORS) * _SECTORS
 
 
 def path_of_fd(fd: int) -> bytes:

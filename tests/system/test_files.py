@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -364,6 +365,38 @@ def test_the_host_file_system_does_not_show(root: Runner, tmp_path: Path, place:
             subprocess.run(["rm", "-rf", cwd], check=True)
         next_second(time.time())
     assert seen[0] == seen[1]
+
+
+HOLES = """
+with open("parts", "wb") as file:
+    for number in range(400):
+        file.seek(number * 100_000)
+        file.write(b"x")
+with open("whole", "wb") as file:
+    file.write(bytes(200_001))
+"""
+
+
+def test_how_files_with_holes_are_stored_does_not_show(root: Runner) -> None:
+    """Bare a disk takes blocks of its own to find the parts, as soon as they are written there."""
+    script = (
+        f"/usr/bin/python3 -c '{HOLES}'; truncate -s 1M hole; fallocate -l 1M kept; "
+        "cp parts copy; cp --sparse=never parts full; ls -s; sync; ls -s; du -k"
+    )
+    needs_tools("fallocate")
+    seen, bare = [], []
+    for place in ("/dev/shm", "/var/tmp"):
+        with tempfile.TemporaryDirectory(dir=place) as where:
+            seen.append(lines(root, script, Path(where)))
+        with tempfile.TemporaryDirectory(dir=place) as where:
+            bare.append(root.outside(["sh", "-c", script], cwd=Path(where)).ok().lines)
+    assert seen[0] == seen[1]
+    assert bare[0] != bare[1]
+
+
+def test_a_removed_directory_has_no_links(ns: Runner) -> None:
+    script = "mkdir d; cd d; stat -c %h .; rmdir ../d; stat -c %h .; stat -c %h ."
+    assert lines(ns, script) == ["1", "0", "0"]
 
 
 def test_git_sees_a_clean_tree(ns: Runner) -> None:

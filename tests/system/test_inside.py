@@ -225,7 +225,8 @@ def test_links_of_other_users_processes_lead_nowhere(root: Runner) -> None:
     script = (
         "sleep 5 & setpriv --reuid=1234 --clear-groups stat -L -c '%n %F' /proc/$!/cwd "
         "/proc/$!/exe /proc/$!/ns/mnt /proc/$!/fd/0 /proc/$!/cwd/etc /proc/$!/status 2>&1; "
-        'kill $!; setpriv --reuid=1234 --regid=1234 --clear-groups sh -c \'sleep 5 & stat -L -c "%n %F" '
+        "kill $!; setpriv --reuid=1234 --regid=1234 --clear-groups sh -c 'sleep 5 & "
+        'stat -L -c "%n %F" '
         "/proc/$!/cwd /proc/self/exe /proc/$$/cwd /proc/1/cwd; kill $!; "
         "stat -c %F /proc/1/cwd; stat -f -c %T /proc/1/root' 2>&1"
     )

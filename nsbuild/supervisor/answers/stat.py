@@ -30,8 +30,9 @@ from nsbuild.kernel.files import (
 from nsbuild.kernel.statfs import statfs
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
+from nsbuild.supervisor.blocks import BLOCK_SIZE
 from nsbuild.supervisor.devices import DISK_MAJOR
-from nsbuild.supervisor.filetimes import BLOCK_SIZE, FileTimes, Seen
+from nsbuild.supervisor.filetimes import FileTimes, Seen
 from nsbuild.supervisor.hotcalls import remember
 from nsbuild.supervisor.innerroot import Ids
 from nsbuild.supervisor.listener import Call
