@@ -50,7 +50,7 @@ def with_holes(path: bytes, flags: int, sectors: int) -> int:
 
 def _count(fd: int) -> int:
     """How many blocks of an open file have data; raises OSError, E2BIG for too many parts."""
-    blocks = end = 0
+    blocks = end = counted = 0
     for _ in range(_MOST_PARTS):
         try:
             start = os.lseek(fd, end, os.SEEK_DATA)
@@ -59,5 +59,7 @@ def _count(fd: int) -> int:
                 return blocks
             raise
         end = os.lseek(fd, start, os.SEEK_HOLE)
-        blocks += -(-end // BLOCK_SIZE) - start // BLOCK_SIZE
+        # Parts of smaller blocks may share one of these.
+        first, counted = max(start // BLOCK_SIZE, counted), -(-end // BLOCK_SIZE)
+        blocks += counted - first
     raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))

@@ -84,6 +84,10 @@ def load() -> Iterator[None]:
             process.wait()
 
 
+SHOW = "stat -c '%n %i %d %s %b %B %h %f %x|%y|%z|%w'"
+"""All that stat(2) tells of files, but their owners and their device's numbers."""
+
+
 def burn_pids(count: int = 50) -> None:
     """Make the kernel's next process numbers other than they would have been."""
     loop = f"i=0; while [ $i -lt {count} ]; do /bin/true; i=$((i+1)); done"
@@ -236,3 +240,8 @@ class Runner:
                 return True
             time.sleep(0.15)
         return False
+
+
+def lines(runner: Runner, script: str, cwd: Path | None = None) -> list[str]:
+    """What a shell script says under nsbuild, which must not fail."""
+    return runner.exec("sh", "-c", script, cwd=cwd).ok().lines

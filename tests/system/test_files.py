@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.system.capabilities import needs_tools
-from tests.system.harness import EPOCH, Runner, burn_pids, next_second
-
-SHOW = "stat -c '%n %i %d %s %b %B %h %f %x|%y|%z|%w'"
+from tests.system.harness import EPOCH, SHOW, Runner, burn_pids, lines
 
 AS_COMPILERS = """
 import ctypes, fcntl, os
@@ -142,10 +139,6 @@ def test_script_that_takes_root_outside(ns: Runner, name: str) -> None:
     assert first.stdout == second.stdout
 
 
-def lines(runner: Runner, script: str, cwd: Path | None = None) -> list[str]:
-    return runner.exec("sh", "-c", script, cwd=cwd).ok().lines
-
-
 def test_an_input_is_never_later_than_the_epoch(ns: Runner) -> None:
     cwd = ns.directory()
     for name, when in (("old", 1_000_000_000), ("new", EPOCH + 5)):
@@ -240,26 +233,6 @@ def test_a_written_file_keeps_its_virtual_time_on_disk(ns: Runner) -> None:
     assert EPOCH <= cwd.stat().st_mtime < EPOCH + 100
 
 
-HIDDEN = {
-    "unmounted": "mkdir a m; mount --bind a m; echo 4 >m/f; umount m",
-    "covered": "mkdir a; echo x >a/f; mount -t tmpfs t a",
-    "read-only": "mkdir a; echo y >a/f; mount --bind a a; mount -o remount,bind,ro a",
-    "moved": "mkdir a m n; mount --bind a m; echo 4 >m/f; mount --make-private m; "
-    "mount --move m n; umount -l n",
-    "namespace": "mkdir a m; unshare -m sh -c 'mount --bind a m; mkdir m/d; echo 5 >m/f'",
-    "inner": "mkdir a m; unshare -Urmpf sh -c 'mount --bind a m; ln -s x m/l; echo 5 >m/f'",
-}
-
-
-@pytest.mark.parametrize("script", HIDDEN.values(), ids=HIDDEN)
-def test_what_a_mount_hides_at_the_end_has_its_time_on_disk(ns: Runner, script: str) -> None:
-    cwd = ns.directory()
-    lines(ns, script, cwd)
-    found = {path.name: os.lstat(path).st_mtime for path in (cwd / "a", *(cwd / "a").iterdir())}
-    assert "f" in found
-    assert all(EPOCH < when < EPOCH + 100 for when in found.values()), found
-
-
 def test_what_nobody_has_looked_at_gets_its_time_wherever_it_ends_up(ns: Runner) -> None:
     cwd = ns.directory()
     script = (
@@ -341,57 +314,6 @@ def test_a_directory_of_100000_entries(root: Runner) -> None:
     )
     outcome = root.exec("/usr/bin/python3", "-c", code, timeout=120).ok()
     assert outcome.text.split() == ["100000", "True", "False"]
-
-
-@pytest.mark.parametrize("place", ["/dev/shm", "/var/tmp"])
-def test_the_host_file_system_does_not_show(root: Runner, tmp_path: Path, place: str) -> None:
-    """The same tree on tmpfs and on a disk, made in another order, at another time."""
-    script = (
-        f"echo new >new; {SHOW} . * d/*; ls -i1; ls -fi d; du -ak; df -k . | tail -1 | cut -c20-50"
-    )
-    seen = []
-    for order, where in ((("a", "d", "b"), place), (("b", "a", "d"), str(root.directory()))):
-        cwd = Path(where) / f"nsbuild-test-{os.getpid()}"
-        cwd.mkdir()
-        try:
-            for name in order:
-                if name == "d":
-                    (cwd / "d").mkdir()
-                    (cwd / "d" / "x").write_text("x" * 5000)
-                else:
-                    (cwd / name).write_text(name)
-            seen.append(lines(root, script, cwd))
-        finally:
-            subprocess.run(["rm", "-rf", cwd], check=True)
-        next_second(time.time())
-    assert seen[0] == seen[1]
-
-
-HOLES = """
-with open("parts", "wb") as file:
-    for number in range(400):
-        file.seek(number * 100_000)
-        file.write(b"x")
-with open("whole", "wb") as file:
-    file.write(bytes(200_001))
-"""
-
-
-def test_how_files_with_holes_are_stored_does_not_show(root: Runner) -> None:
-    """Bare a disk takes blocks of its own to find the parts, as soon as they are written there."""
-    script = (
-        f"/usr/bin/python3 -c '{HOLES}'; truncate -s 1M hole; fallocate -l 1M kept; "
-        "cp parts copy; cp --sparse=never parts full; ls -s; sync; ls -s; du -k"
-    )
-    needs_tools("fallocate")
-    seen, bare = [], []
-    for place in ("/dev/shm", "/var/tmp"):
-        with tempfile.TemporaryDirectory(dir=place) as where:
-            seen.append(lines(root, script, Path(where)))
-        with tempfile.TemporaryDirectory(dir=place) as where:
-            bare.append(root.outside(["sh", "-c", script], cwd=Path(where)).ok().lines)
-    assert seen[0] == seen[1]
-    assert bare[0] != bare[1]
 
 
 def test_a_removed_directory_has_no_links(ns: Runner) -> None:

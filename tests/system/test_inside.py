@@ -39,6 +39,15 @@ def test_a_proc_bound_elsewhere_shows_the_same_machine(ns: Runner, around: str) 
     assert "kernel" in seen
 
 
+def test_a_file_and_a_part_of_proc_are_bound_as_ever(ns: Runner) -> None:
+    script = (
+        "echo a >a; touch b; mount --bind a b; cat b; umount b; cat b; mkdir d; "
+        "mount --bind /proc/sys/kernel d; cat d/ostype; umount d; ls d; "
+        "mount --bind nothing d 2>/dev/null || echo $?; mount --bind a d 2>/dev/null || echo $?"
+    )
+    assert ns.exec("sh", "-ec", script).ok().lines == ["a", "Linux", "32", "32"]
+
+
 @pytest.mark.parametrize("network", ["none", "host"])
 def test_a_sysfs_mounted_inside_shows_the_same_machine(ns: Runner, network: str) -> None:
     script = "mkdir /tmp/s; mount -t sysfs sysfs /tmp/s; diff -r /sys /tmp/s; umount /tmp/s"

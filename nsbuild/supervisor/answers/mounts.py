@@ -160,21 +160,28 @@ class Mounts:
         self._times.devices.forget()
         call.answer()
 
+    def _is_proc(self, call: Call, process: Process, path: bytes, flags: int) -> int:
+        """The id of the mount that `path` leads to, if its root is that of a copy of our /proc.
+
+        0 if it is none. What is wrong with the path is the kernel's to say.
+        """
+        try:
+            with self._places.taken(call, process, path, flags) as there:
+                found = statx(there, b"", AT_EMPTY_PATH)
+        except OSError:
+            return 0
+        if isinstance(found, int) or found[7] != _PROC_ROOT_INO:
+            return 0
+        # From our own root: that is where mount points are known from.
+        mount = self._times.devices.mount(found[23], call.tid)
+        return found[23] if mount.label == b"/proc" and not mount.part else 0
+
     def _proc_tree(self, call: Call, process: Process, path: bytes) -> int:
         """A copy of the container's /proc at `path`, with what covers it; -1 if it is another."""
-        if not path or not self._is_ours(call, True):
+        if not path or not self._is_ours(call, True) or not self._is_proc(call, process, path, 0):
             return -1
-        try:
-            with self._places.taken(call, process, path, os.O_DIRECTORY) as there:
-                found = statx(there, b"", AT_EMPTY_PATH)
-                if isinstance(found, int) or found[7] != _PROC_ROOT_INO:
-                    return -1
-                mount = self._times.devices.mount(found[23], call.tid)
-                if mount.label != b"/proc" or mount.part:
-                    return -1
-                return open_tree(there, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH)
-        except FileNotFoundError:
-            return -1
+        with self._places.taken(call, process, path, 0) as there:
+            return open_tree(there, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH)
 
     def unmount(self, call: Call, process: Process) -> None:
         """umount2(2)."""
@@ -186,17 +193,13 @@ class Mounts:
         if isinstance(path, int) or not path or flags & (MNT_DETACH | MNT_EXPIRE):
             call.resume()
             return
-        first = statx(AT_FDCWD, b"/proc", 0)
+        own = statx(AT_FDCWD, b"/proc", 0)
+        found = self._is_proc(call, process, path, nofollow)
         ours = False
-        # What is wrong with the path is the kernel's to say.
-        with suppress(OSError), self._places.taken(call, process, path, nofollow) as there:
-            found = statx(there, b"", AT_EMPTY_PATH)
-            if not isinstance(found, int) and not isinstance(first, int):
-                mount = self._times.devices.mount(found[23], call.tid)
-                clone = mount.label == b"/proc" and not mount.part and found[23] != first[23]
-                if clone and self._is_ours(call, True):
-                    umount2(f"self/fd/{there}", MNT_DETACH)
-                    ours = True
+        if found and not isinstance(own, int) and found != own[23] and self._is_ours(call, True):
+            with suppress(OSError), self._places.taken(call, process, path, nofollow) as there:
+                umount2(f"self/fd/{there}", MNT_DETACH)
+                ours = True
         if ours:
             self._times.devices.forget()
             call.answer()
