@@ -39,6 +39,28 @@ def test_a_proc_bound_elsewhere_shows_the_same_machine(ns: Runner, around: str) 
     assert "kernel" in seen
 
 
+BY_DESCRIPTORS = """
+import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+OPEN_TREE, MOVE_MOUNT, CLONE, EMPTY_PATH, HERE = 428, 429, 1, 4, -100
+for source, target in zip(sys.argv[1::2], sys.argv[2::2]):
+    tree = libc.syscall(OPEN_TREE, HERE, source.encode(), CLONE)
+    moved = libc.syscall(MOVE_MOUNT, tree, b"", HERE, target.encode(), EMPTY_PATH)
+    print(moved, ctypes.get_errno() if moved else 0)
+"""
+
+
+def test_who_binds_by_descriptors_sees_the_same_machine(ns: Runner) -> None:
+    """As mount(8) does in newer releases (util-linux 2.39)."""
+    script = (
+        'mkdir p d e; echo a >d/a; /usr/bin/python3 -c "$1" /proc p d e /proc nowhere; '
+        "for f in uptime loadavg cpuinfo stat meminfo version; do cmp /proc/$f p/$f; done; "
+        "umount p; ls -A p e; umount e"
+    )
+    seen = ns.exec("sh", "-ec", script, "sh", BY_DESCRIPTORS).ok().lines
+    assert seen == ["0 0", "0 0", "-1 2", "e:", "a", "", "p:"]
+
+
 def test_a_file_and_a_part_of_proc_are_bound_as_ever(ns: Runner) -> None:
     script = (
         "echo a >a; touch b; mount --bind a b; cat b; umount b; cat b; mkdir d; "

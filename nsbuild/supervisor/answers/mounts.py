@@ -26,6 +26,7 @@ from nsbuild.kernel.mount import (
     MNT_DETACH,
     MNT_EXPIRE,
     MOUNT_ATTR_RDONLY,
+    MOVE_MOUNT_F_EMPTY_PATH,
     MS_BIND,
     MS_MOVE,
     MS_PRIVATE,
@@ -45,7 +46,8 @@ from nsbuild.kernel.mount import (
 from nsbuild.kernel.namespaces import owner_of
 from nsbuild.kernel.process import read_small, status_fields
 from nsbuild.kernel.x86_64 import NR
-from nsbuild.supervisor.answers import Handler
+from nsbuild.supervisor.answers import Handler, signed32
+from nsbuild.supervisor.borrow import borrow
 from nsbuild.supervisor.filetimes import FileTimes, path_of_fd
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
@@ -95,11 +97,55 @@ class Mounts:
 
         return handler
 
-    def move(self, call: Call, _process: Process) -> None:
+    def move(self, call: Call, process: Process) -> None:
         """move_mount(2)."""
         self._times.settle(call.tid)
         self._times.devices.forget()
-        call.resume()
+        tree, _, to, target, flags = call.args[:5]
+        path: bytes | int = errno.EFAULT
+        if flags & MOVE_MOUNT_F_EMPTY_PATH and signed32(to) == AT_FDCWD:
+            path = process.memory.read_path(call, target)
+        if isinstance(path, int) or not path or not self._is_copy(call, process, signed32(tree)):
+            call.resume()
+            return
+        self._attach("/proc", call, process, path)
+
+    def _is_copy(self, call: Call, process: Process, fd: int) -> bool:
+        """Whether `fd` is a detached copy of our /proc (open_tree(2)), perhaps of that alone."""
+        try:
+            own = borrow(call.tid, process, fd)
+        except OSError:
+            return False
+        try:
+            found, first = statx(own, b"", AT_EMPTY_PATH), statx(AT_FDCWD, b"/proc", 0)
+        finally:
+            os.close(own)
+        if isinstance(found, int) or isinstance(first, int):
+            return False
+        if found[7] != _PROC_ROOT_INO or found[21:23] != first[21:23]:
+            return False
+        devices = self._times.devices
+        detached = devices.mount(found[23], call.tid) is devices.nowhere
+        return detached and self._is_ours(call, True)
+
+    def _attach(
+        self, source: str, call: Call, process: Process, path: bytes, read_only: bool = False
+    ) -> None:
+        """Answer the call with a copy of `source`, which is ours, at the caller's `path`."""
+        try:
+            tree = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | AT_RECURSIVE)
+            try:
+                if read_only:
+                    mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
+                with self._places.taken(call, process, path, os.O_DIRECTORY) as there:
+                    move_mount(tree, there)
+            finally:
+                os.close(tree)
+        except OSError as error:
+            call.fail(error.errno or errno.EPERM)
+            return
+        self._times.devices.forget()
+        call.answer()
 
     def _stamp(self, call: Call, below: bytes) -> None:
         with suppress(OSError), self._places.mounts_of(call.tid):
@@ -134,31 +180,18 @@ class Mounts:
         self._change(call, process, (where, *moved), 0)
         kind = process.memory.read_path(call, fstype) if fstype and not flags & _NOT_NEW else b""
         ours = _OURS.get(kind) if isinstance(kind, bytes) else None
-        try:
-            if ours is not None and self._is_ours(call, False):
-                tree = open_tree(AT_FDCWD, ours, OPEN_TREE_CLONE | AT_RECURSIVE)
-            elif flags & (MS_BIND | MS_REC | MS_REMOUNT) == MS_BIND and isinstance(what, bytes):
-                tree = self._proc_tree(call, process, what)
-            else:
-                tree = -1
-        except OSError as error:
-            call.fail(error.errno or errno.EPERM)
-            return
-        if tree < 0:
+        bound = flags & (MS_BIND | MS_REC | MS_REMOUNT) == MS_BIND
+        if ours is not None and self._is_ours(call, False):
+            self._attach(ours, call, process, where, bool(flags & MS_RDONLY))
+        elif bound and isinstance(what, bytes) and self._binds_proc(call, process, what):
+            self._attach("/proc", call, process, where)
+        else:
             call.resume()
-            return
-        try:
-            if flags & MS_RDONLY and ours is not None:
-                mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
-            with self._places.taken(call, process, where, os.O_DIRECTORY) as there:
-                move_mount(tree, there)
-        except OSError as error:
-            call.fail(error.errno or errno.EPERM)
-            return
-        finally:
-            os.close(tree)
-        self._times.devices.forget()
-        call.answer()
+
+    def _binds_proc(self, call: Call, process: Process, path: bytes) -> bool:
+        if not path or not self._is_ours(call, True):
+            return False
+        return self._is_proc(call, process, path, 0) != 0
 
     def _is_proc(self, call: Call, process: Process, path: bytes, flags: int) -> int:
         """The id of the mount that `path` leads to, if its root is that of a copy of our /proc.
@@ -175,13 +208,6 @@ class Mounts:
         # From our own root: that is where mount points are known from.
         mount = self._times.devices.mount(found[23], call.tid)
         return found[23] if mount.label == b"/proc" and not mount.part else 0
-
-    def _proc_tree(self, call: Call, process: Process, path: bytes) -> int:
-        """A copy of the container's /proc at `path`, with what covers it; -1 if it is another."""
-        if not path or not self._is_ours(call, True) or not self._is_proc(call, process, path, 0):
-            return -1
-        with self._places.taken(call, process, path, 0) as there:
-            return open_tree(there, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH)
 
     def unmount(self, call: Call, process: Process) -> None:
         """umount2(2)."""
