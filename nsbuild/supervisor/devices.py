@@ -193,8 +193,9 @@ class Devices:
         if self._first and holders:
             found = max(holders, key=lambda source: (len(source.root), source.point == point))
             return found.label, root[len(found.root.rstrip(b"/")) :].rstrip(b"/")
-        below = point == self._workdir or point.startswith(self._workdir + b"/")
-        label = b"." + point[len(self._workdir) :] if below else point
+        workdir = self._workdir
+        below = len(workdir) > 1 and point.startswith(workdir + b"/")
+        label = b"." + point[len(workdir) :] if below or point == workdir else point
         sources.append(_Source(root, point, label))
         return label, b""
 
