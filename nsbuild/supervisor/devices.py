@@ -35,7 +35,7 @@ _MOUNTS = b"/proc/self/mountinfo"
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
-class _Outer(NamedTuple):
+class MountPoint(NamedTuple):
     """A mount of the caller's: it shows `root` of the file system `device` at `point`."""
 
     device: bytes
@@ -60,7 +60,7 @@ class Mount(NamedTuple):
     transient: bool
     overlay: bool
     part: bytes = b""
-    outer: _Outer | None = None
+    outer: MountPoint | None = None
 
 
 def file_systems() -> frozenset[bytes]:
@@ -99,7 +99,7 @@ class Devices:
         self, workdir: bytes, lasting: frozenset[bytes] = frozenset(), caller: int = 0
     ) -> None:
         self._caller = caller
-        self._outer: dict[int, _Outer] | None = None
+        self._outer: dict[int, MountPoint] | None = None
         self._workdir = workdir
         self._lasting = lasting
         self.passing: set[Mount] = set()
@@ -151,15 +151,15 @@ class Devices:
         relative = _within(outer, path)[len(source.root.rstrip(b"/")) :]
         return source.label + b"\0" + relative
 
-    def _find_outer(self, mount_id: int) -> _Outer | None:
+    def _find_outer(self, mount_id: int) -> MountPoint | None:
         if self._outer is None:
             self._outer = {}
             if self._caller:
-                for number, outer in _parse(read_mountinfo(b"%d" % self._caller)):
+                for number, outer in mounts_in(read_mountinfo(b"%d" % self._caller)):
                     self._outer[number] = outer
         return self._outer.get(mount_id)
 
-    def _holder(self, outer: _Outer, path: bytes) -> _Source | None:
+    def _holder(self, outer: MountPoint, path: bytes) -> _Source | None:
         full = _within(outer, path)
         sources = self._first.get(outer.device, ())
         holders = [source for source in sources if _holds(source.root, full)]
@@ -174,7 +174,7 @@ class Devices:
         self._sources = {device: list(sources) for device, sources in self._first.items()}
 
     def _load(self, table: bytes) -> None:
-        for number, (device, root, point, fstype) in _parse(table):
+        for number, (device, root, point, fstype) in mounts_in(table):
             label, part = self._source(device, root, point)
             mount = self.mounts[number] = make_mount(label, point, fstype, part)
             # The last of several on one point is what is seen there.
@@ -208,7 +208,7 @@ def read_mountinfo(process: bytes) -> bytes:
         return b""
 
 
-def _parse(text: bytes) -> Iterator[tuple[int, _Outer]]:
+def mounts_in(text: bytes) -> Iterator[tuple[int, MountPoint]]:
     """The mounts of a mountinfo by id."""
     for line in text.splitlines():
         fields = line.split(b" ")
@@ -216,15 +216,15 @@ def _parse(text: bytes) -> Iterator[tuple[int, _Outer]]:
             _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field) for field in fields[3:5]
         )
         fstype = fields[fields.index(b"-", 6) + 1]
-        yield int(fields[0]), _Outer(fields[2], root, point, fstype)
+        yield int(fields[0]), MountPoint(fields[2], root, point, fstype)
 
 
-def _show(outer: _Outer, source: _Source) -> Mount:
+def _show(outer: MountPoint, source: _Source) -> Mount:
     """The caller's mount, shown as that of the container which has the file system of `source`."""
     return make_mount(source.label, outer.point, outer.fstype)._replace(outer=outer)
 
 
-def _within(outer: _Outer, path: bytes) -> bytes:
+def _within(outer: MountPoint, path: bytes) -> bytes:
     """Where in its file system the file at `path` of the mount is."""
     return outer.root.rstrip(b"/") + b"/" + path[len(outer.point) :].lstrip(b"/")
 

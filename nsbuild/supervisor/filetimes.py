@@ -410,19 +410,30 @@ class FileTimes:
         self.pending = []
         return self.stamp()
 
+    def _whereabouts(self, inside: bytes) -> list[tuple[File, list[bytes]]]:
+        """Where each file may be that may have been written; of those whose path begins so.
+
+        `inside` ends in a slash, which the path itself need not have.
+        """
+        found: dict[File, list[bytes]] = {}
+        for file, path in self.dirty.items():
+            if path.startswith(inside) or path + b"/" == inside:
+                found[file] = [path]
+        for file, paths in self.names.items():
+            there = [path for path in paths if path.startswith(inside)]
+            if there:
+                found.setdefault(file, []).extend(there)
+        return list(found.items())
+
     def stamp(self, below: bytes = b"") -> list[Found]:
         """Put the times into whatever nobody has looked at since, as far as it is settled.
 
         Only of what is at or below the absolute path `below`, if there is one.
         """
         left = []
-        inside = below.rstrip(b"/") + b"/"
         # Files before the directories they are in, though setting a time does not change those.
-        for file in {**self.dirty, **self.names}:
-            first = [self.dirty[file]] if file in self.dirty else []
-            for path in (*first, *self.names.get(file, ())):
-                if below and path != below and not path.startswith(inside):
-                    continue
+        for file, paths in self._whereabouts(below.rstrip(b"/") + b"/" if below else b""):
+            for path in paths:
                 if self._at(path) is file:
                     mtime = self.values[17] * NSEC + self.values[18]
                     values = self.values

@@ -48,6 +48,7 @@ from nsbuild.kernel.process import read_small, status_fields
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.borrow import borrow
+from nsbuild.supervisor.devices import mounts_in, read_mountinfo
 from nsbuild.supervisor.filetimes import FileTimes, path_of_fd
 from nsbuild.supervisor.listener import Call
 from nsbuild.supervisor.places import Places
@@ -92,10 +93,19 @@ class Mounts:
             if process in self._makers:
                 self._makers.discard(process)
                 self._times.settle(call.tid)
-                self._stamp(call, b"")
+                for point in self._only_there(call):
+                    self._stamp(call, point)
             end(call, process)
 
         return handler
+
+    def _only_there(self, call: Call) -> list[bytes]:
+        """The mount points that the caller has in a namespace of its own, and we have not."""
+        theirs = self._places.mount_table(call.tid)
+        if not theirs:
+            return []
+        ours = {mount for _, mount in mounts_in(read_mountinfo(b"self"))}
+        return sorted({mount.point for _, mount in mounts_in(theirs) if mount not in ours})
 
     def move(self, call: Call, process: Process) -> None:
         """move_mount(2)."""
