@@ -77,7 +77,6 @@ TIMENS_OFFSETS = b"monotonic           0         0\nboottime            0       
 COVER = b"ro,nosuid,nodev,noexec"
 """How the options of a mount begin that covers something in /proc."""
 
-
 NAMES = frozenset(
     b"buddyinfo bus cgroups cmdline consoles cpuinfo crypto devices diskstats driver "
     b"execdomains filesystems fs interrupts iomem ioports irq kallsyms key-users keys kmsg "

@@ -80,16 +80,16 @@ def stat_fields(task: str, dir_fd: int | None = None) -> list[bytes]:
 def inner_number(text: bytes) -> int:
     """The number of a process or thread one PID namespace further in than ours; 0 if it has none.
 
-    `text` is its /proc/PID/status, or the fdinfo of a pidfd (proc_pid_status(5), NSpid).
+    `text` is as for `namespace_numbers`.
     """
-    numbers = text.partition(b"NSpid:")[2].partition(b"\n")[0].split(None, 2)
-    return int(numbers[1]) if len(numbers) > 1 else 0
+    numbers = namespace_numbers(text)
+    return numbers[1] if len(numbers) > 1 else 0
 
 
 def namespace_numbers(text: bytes) -> list[int]:
     """The numbers of a process or thread, from the PID namespace of that /proc on inwards.
 
-    `text` is its /proc/PID/status (proc_pid_status(5), NSpid).
+    `text` is its /proc/PID/status, or the fdinfo of a pidfd (proc_pid_status(5), NSpid).
     """
     return [int(word) for word in text.partition(b"NSpid:")[2].partition(b"\n")[0].split()]
 

@@ -8,6 +8,8 @@ from .files import STATFS
 from .libc import c_char_p, c_int, c_void_p, check, libc
 
 PROC_SUPER_MAGIC = 0x9FA0
+PROC_ROOT_INO = 1
+"""The inode of a procfs itself (linux/proc_ns.h); others of the kernel's own have it as well."""
 SYSFS_MAGIC = 0x62656572
 
 _BUFFER = ctypes.create_string_buffer(STATFS.size)

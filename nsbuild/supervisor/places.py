@@ -51,7 +51,6 @@ _ROOM = PATH_MAX - 64
 """Longer paths have no room for a prefix."""
 _TO_PROC = (b"proc", b"dev/", b"self")
 """One of these is in every path to a link of /proc, except through a link at the path's end."""
-
 _LINK_OF = re.compile(rb"(/proc/[0-9]+)/(?:task/[0-9]+/)?(?:cwd|root|exe|ns/\w+)(?=/|$)")
 """A link of a process in /proc which only those may follow who could trace that."""
 

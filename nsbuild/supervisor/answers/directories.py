@@ -19,7 +19,7 @@ from collections.abc import Callable
 from nsbuild.determinism.files import File
 from nsbuild.determinism.proctext import NAMES as PROC_NAMES
 from nsbuild.kernel.files import AT_SYMLINK_NOFOLLOW
-from nsbuild.kernel.statfs import PROC_SUPER_MAGIC, statfs
+from nsbuild.kernel.statfs import PROC_ROOT_INO, PROC_SUPER_MAGIC, statfs
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.borrow import borrow
@@ -33,8 +33,6 @@ _DIRENT64 = struct.Struct("=QqHB")
 _DIRENT = struct.Struct("=QQH")
 """struct linux_dirent: ino, off, reclen; the name follows, the type is the last byte."""
 _DT_DIR, _DT_REG, _DT_LNK, _DT_UNKNOWN = 4, 8, 10, 0
-_PROC_ROOT_INO = 1
-"""The inode of a procfs itself (linux/proc_ns.h), as of other file systems of the kernel's."""
 _BIGGEST = 1 << 20
 """More than this is never written at once, however large the buffer (bytes)."""
 
@@ -169,7 +167,7 @@ class Directories:
         if not self._times.mount.transient:
             names.sort()
             types.clear()
-        elif key[1] == _PROC_ROOT_INO and statfs(b"self/fd/%d" % fd)[0] == PROC_SUPER_MAGIC:
+        elif key[1] == PROC_ROOT_INO and statfs(b"self/fd/%d" % fd)[0] == PROC_SUPER_MAGIC:
             # Not sorted: /proc lists processes by number, as programs expect.
             names = [name for name in names if name.isdigit() or name in PROC_NAMES]
         return Listing(key, [b".", b"..", *names], types)

@@ -45,6 +45,7 @@ from nsbuild.kernel.mount import (
 )
 from nsbuild.kernel.namespaces import owner_of
 from nsbuild.kernel.process import read_small, status_fields
+from nsbuild.kernel.statfs import PROC_ROOT_INO
 from nsbuild.kernel.x86_64 import NR
 from nsbuild.supervisor.answers import Handler, signed32
 from nsbuild.supervisor.borrow import borrow
@@ -59,8 +60,6 @@ _NOT_NEW = MS_REMOUNT | MS_BIND | MS_MOVE | _PROPAGATION
 _OURS = {b"proc": "/proc", b"sysfs": "/sys"}
 _ADMIN = 1 << 21
 """CAP_SYS_ADMIN (linux/capability.h)."""
-_PROC_ROOT_INO = 1
-"""The inode of a procfs itself (linux/proc_ns.h)."""
 
 
 class Mounts:
@@ -132,7 +131,7 @@ class Mounts:
             os.close(own)
         if isinstance(found, int) or isinstance(first, int):
             return False
-        if found[7] != _PROC_ROOT_INO or found[21:23] != first[21:23]:
+        if found[7] != PROC_ROOT_INO or found[21:23] != first[21:23]:
             return False
         devices = self._times.devices
         detached = devices.mount(found[23], call.tid) is devices.nowhere
@@ -213,7 +212,7 @@ class Mounts:
                 found = statx(there, b"", AT_EMPTY_PATH)
         except OSError:
             return 0
-        if isinstance(found, int) or found[7] != _PROC_ROOT_INO:
+        if isinstance(found, int) or found[7] != PROC_ROOT_INO:
             return 0
         # From our own root: that is where mount points are known from.
         mount = self._times.devices.mount(found[23], call.tid)
