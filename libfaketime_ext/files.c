@@ -25,10 +25,6 @@ enum {
 	BLOCK_SIZE = 4096,
 	SECTORS = BLOCK_SIZE / 512,
 	MAX_PATH = 4096,
-	/* Places in a Mount (nsbuild/supervisor/devices.py). */
-	MOUNT_DEVICE = 3,
-	MOUNT_TRANSIENT = 4,
-	MOUNT_SIZE = 7,
 };
 
 /* In nanoseconds, kernel times of the years 1678 to 2261 have room in 64 bits. */
@@ -44,6 +40,7 @@ static const char *const slot_names[SLOTS] = {
 typedef struct {
 	PyObject_HEAD
 	Py_ssize_t slots[SLOTS];	/* where File has them */
+	Py_ssize_t device, transient;	/* where a Mount has them (nsbuild/supervisor/devices.py) */
 	PyObject *file_type, *by_key, *mounts, *nowhere, *nameless, *meet, *meet_nameless, *start, *epoch;
 	PyObject *settle, *dirty, *expect;
 	int carries;			/* whether a later call of the build is told of each change */
@@ -243,7 +240,7 @@ static bool shown(Files *files, PyObject *file, PyObject *mount, const struct st
 {
 	int64_t number, mtime, atime, changed, ctime;
 	bool own = *slot(files, file, OWN) == Py_True;
-	uint64_t device = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(mount, MOUNT_DEVICE));
+	uint64_t device = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(mount, files->device));
 
 	if (PyErr_Occurred() || !number_in(files, file, NUMBER, &number) ||
 	    !number_in(files, file, MTIME, &mtime) || !number_in(files, file, CHANGED, &changed))
@@ -297,8 +294,8 @@ static PyObject *disk_of(Files *files, PyObject *mount_id)
 {
 	PyObject *mount = mount_id ? PyDict_GetItemWithError(files->mounts, mount_id) : NULL;
 
-	return mount && PyTuple_Check(mount) && PyTuple_GET_SIZE(mount) == MOUNT_SIZE &&
-			       PyTuple_GET_ITEM(mount, MOUNT_TRANSIENT) == Py_False
+	return mount && Py_TYPE(mount) == Py_TYPE(files->nowhere) &&
+			       PyTuple_GET_ITEM(mount, files->transient) == Py_False
 		       ? mount
 		       : NULL;
 }
@@ -402,13 +399,26 @@ bool files_expect(PyObject *self, PyObject *process, unsigned tid, int parent, c
 	return done != NULL;
 }
 
+/* The place of the field `name` in the named tuple `tuple`; -1 with an exception. */
+static Py_ssize_t field_of(PyObject *tuple, const char *name)
+{
+	PyObject *fields = PyObject_GetAttrString(tuple, "_fields");
+	PyObject *text = fields ? PyUnicode_FromString(name) : NULL;
+	Py_ssize_t place = text ? PySequence_Index(fields, text) : -1;
+
+	Py_XDECREF(text);
+	Py_XDECREF(fields);
+	return place;
+}
+
 static PyObject *files_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
 	Files *files = (Files *)type->tp_alloc(type, 0);
 	PyObject *held[12];
 
-	if (!files || !PyArg_ParseTuple(args, "O!O!O!OO!OOO!O!OO!Op", &PyType_Type, &held[0],
-					&PyDict_Type, &held[1], &PyDict_Type, &held[2], &held[3],
+	if (!files || !PyArg_ParseTuple(args, "O!O!O!O!O!OOO!O!OO!Op", &PyType_Type, &held[0],
+					&PyDict_Type, &held[1], &PyDict_Type, &held[2],
+					&PyTuple_Type, &held[3],
 					&PySet_Type, &held[4], &held[5], &held[6], &PyLong_Type, &held[7],
 					&PyLong_Type, &held[8], &held[9], &PyDict_Type, &held[10],
 					&held[11], &files->carries)) {
@@ -431,7 +441,8 @@ static PyObject *files_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUS
 	files->stamped = PyUnicode_InternFromString("stamped");
 	for (int i = 0; i < SLOTS && !PyErr_Occurred(); i++)
 		files->slots[i] = slot_offset(files->file_type, slot_names[i]);
-	if (PyErr_Occurred())
+	if (PyErr_Occurred() || (files->device = field_of(files->nowhere, "device")) < 0 ||
+	    (files->transient = field_of(files->nowhere, "transient")) < 0)
 		Py_CLEAR(files);
 	return (PyObject *)files;
 }
