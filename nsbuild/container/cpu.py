@@ -59,28 +59,44 @@ each time (Linux 6.18): a supervisor that wakes then goes before them, however m
 class CpuClaim:
     """A CPU chosen for one container, kept from other containers' choice while it lasts.
 
-    The claim is an abstract unix socket, which the kernel takes back however we end.
+    The claim is an abstract unix socket, which the kernel takes back however we end. `others` are
+    those that the container may move to: none where it was told where to be, or has to share.
     """
 
     def __init__(self, wanted: int | None) -> None:
         self._claim: socket.socket | None = None
+        self.others: frozenset[int] = frozenset()
         if wanted is not None:
             check_cpu(wanted)
             self.cpu = wanted
             return
         allowed = sorted(os.sched_getaffinity(0), reverse=True)
         for cpu in allowed:
-            claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-            try:
-                claim.bind(f"\0nsbuild/cpu/{cpu}")
-            except OSError:
-                claim.close()
-                continue
-            self._claim = claim
-            self.cpu = cpu
-            return
+            if self.move(cpu):
+                self.others = frozenset(allowed) - {cpu}
+                return
         # Every CPU has a container already; any of them is as good as another.
         self.cpu = allowed[os.getpid() % len(allowed)]
+
+    def move(self, cpu: int) -> bool:
+        """Claim `cpu` in the place of what was claimed; False if another container has it."""
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            claim.bind(f"\0nsbuild/cpu/{cpu}")
+        except OSError:
+            claim.close()
+            return False
+        if self._claim is not None:
+            self.others = (self.others | {self.cpu}) - {cpu}
+            self._claim.close()
+        self._claim = claim
+        self.cpu = cpu
+        return True
+
+    def let_go(self) -> None:
+        """Leave the claim to another process, which has it since a fork."""
+        if self._claim is not None:
+            self._claim.close()
 
 
 def supervise_on(cpu: int, spec: SchedulingSpec) -> bool:

@@ -70,7 +70,7 @@ def run_container(spec: ContainerSpec, session: Session | None = None) -> int:
     trace = Trace(spec.trace)
     shared = InitPriority(), session.handover if session else Handover()
     started = session.started if session else -1
-    common = profile, trace, claim.cpu, _inheritance()
+    common = profile, trace, claim, _inheritance()
     prepared = Prepared(spec, plan, maps, *common, *shared, started)
     left_over = [] if spec.root.in_place else created_mountpoints(spec.root)
     if spec.state is not None and spec.state.made:
@@ -166,6 +166,8 @@ class Front:
             if session is not None:
                 session.inside()
             supervise(self._prepared, self._inner, terminal_inner)
+        # It may move, and nothing here shall keep the CPU then that it has left.
+        self._prepared.claim.let_go()
         self._note_first()
         self._inner.close()
         if terminal_inner is not None:

@@ -22,7 +22,7 @@ from typing import NoReturn
 import prctl
 
 from nsbuild.container.command import Inheritance
-from nsbuild.container.cpu import aside, supervise_on
+from nsbuild.container.cpu import CpuClaim, aside, supervise_on
 from nsbuild.container.enter import enter
 from nsbuild.container.failure import command_error
 from nsbuild.container.handover import Handover
@@ -69,7 +69,7 @@ class Prepared(NamedTuple):
     profile: bytes
     """Compiled."""
     trace: Trace
-    cpu: int
+    claim: CpuClaim
     inheritance: Inheritance
     priority: InitPriority
     handover: Handover
@@ -94,15 +94,16 @@ class Container:
         prepared = self._prepared
         spec, maps = prepared.spec, prepared.maps
         start = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
-        others = os.sched_getaffinity(0) - {prepared.cpu}
-        fifo = supervise_on(prepared.cpu, spec.scheduling)
+        cpu = prepared.claim.cpu
+        others = os.sched_getaffinity(0) - {cpu}
+        fifo = supervise_on(cpu, spec.scheduling)
         if fifo:
             prepared.priority.use_fifo()
         events, requests = self._fork(fifo)
         if maps is not None:
             self._expect(events, EVENT_MAPS, lambda e: write_id_maps(maps, e.pid))
             requests.send(b".")
-        with aside(prepared.cpu, others, fifo):
+        with aside(cpu, others, fifo):
             # Only now, beside the child, and before we join it and can import nothing any more.
             from nsbuild.supervisor.spin import fork_watcher
 
@@ -123,6 +124,7 @@ class Container:
         link = InitLink(requests, prepared.priority, ready.fds[1]), prepared.priority
         made = serving.Made(listener, ready, *link, events, self._front, watcher, start)
         supervisor = serving.make_supervisor(spec, made, patch, prepared.trace)
+        serving.rotate(supervisor, prepared.claim)
         self._handover.await_front()
         self._handover.taken()
         status = supervisor.run()
@@ -171,6 +173,7 @@ class Container:
             events.close()
             requests.close()
             self._front.close()
+            prepared.claim.let_go()
             enter(setup)
         self._handover.note_pending()
         leave_to_command(prepared.inheritance.mask)

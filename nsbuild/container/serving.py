@@ -11,7 +11,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from nsbuild.container import early
-from nsbuild.container.cpu import GUEST_PRIORITY
+from nsbuild.container.cpu import GUEST_PRIORITY, CpuClaim
 from nsbuild.container.handover import Handover
 from nsbuild.container.init import FUSE_HINT, NO_FUSE
 from nsbuild.container.join import join
@@ -24,6 +24,7 @@ from nsbuild.supervisor.initlink import Event, InitLink
 from nsbuild.supervisor.initpriority import InitPriority
 from nsbuild.supervisor.loop import Supervisor
 from nsbuild.supervisor.parts import Parts
+from nsbuild.supervisor.rotation import Rotation, limited
 from nsbuild.supervisor.spin import SpinGuard
 from nsbuild.supervisor.vdso import Patch
 from nsbuild.tuples import NamedTuple
@@ -87,6 +88,23 @@ def make_supervisor(spec: ContainerSpec, made: Made, patch: Patch, trace: Trace)
         lasting,
     )
     return Supervisor(spec.rules, parts, trace)
+
+
+def rotate(supervisor: Supervisor, claim: CpuClaim) -> None:
+    """Let the container change between CPUs, where that spares it the kernel's pauses."""
+    turns, spin = supervisor.turns, supervisor.parts.spin
+    if turns is None or spin is None or not claim.others or not limited():
+        return
+    back, waiting = spin.back, supervisor.entrants.waiting
+    rotation = Rotation(
+        claim,
+        supervisor.parts.priority.pid,
+        supervisor.table,
+        turns,
+        supervisor.births,
+        lambda: not back and not waiting,
+    )
+    turns.by_itself = rotation.look
 
 
 def finish(spec: ContainerSpec, supervisor: Supervisor, start: int, code: int) -> None:

@@ -167,14 +167,22 @@ def _be_idle(
             reply(requests, FREE)
             continue
         if priority:
-            cpus = os.sched_getaffinity(0)
             _take_priority(0)
             os.sched_setaffinity(0, range(os.cpu_count() or 1))
             reply(requests, _answer(look, message))
-            os.sched_setaffinity(0, cpus)
+            _join_supervisor()
             _take_priority(priority)
         else:
             reply(requests, _answer(look, message))
+
+
+def _join_supervisor() -> None:
+    """Go to the supervisor's CPU, even if it changes that meanwhile (see rotation)."""
+    supervisor = os.getppid()
+    there: set[int] = set()
+    while there != os.sched_getaffinity(supervisor):
+        there = os.sched_getaffinity(supervisor)
+        os.sched_setaffinity(0, there)
 
 
 def _answer(look: Look, message: bytes) -> bytes:

@@ -169,6 +169,8 @@ class Turns:
         self._ready = ready
         self.gave_up: Callable[[int], None] = lambda _tid: None
         """Called with a thread for which nobody waits any longer, though it could still call."""
+        self.by_itself: Callable[[], None] = lambda: None
+        """Called at a call, before it is answered, if no other thread has been let go."""
         self._watch = watch
         self.known: dict[int, Turn] = {}
         """All that are watched."""
@@ -219,6 +221,8 @@ class Turns:
                 kept.awaited.remove(turn)
                 index = min(index, number)
         if process is None or (not awaited and not index):
+            if not self.free and not self.kept:
+                self.by_itself()
             return False
         self.kept.insert(index, Kept(call, process, awaited))
         return True
@@ -229,6 +233,8 @@ class Turns:
         How often it has run is noted already.
         """
         self._put(self.known[tid], None)
+        if not self.free:
+            self.by_itself()
 
     def released(self) -> Iterator[tuple[Call, Process]]:
         """The calls whose turn it is; each is to be answered before the next."""

@@ -1,0 +1,159 @@
+"""Rotation: the container moves to another CPU before the kernel stops it on this one.
+
+The kernel lets tasks under SCHED_FIFO run for sched_rt_runtime_us of each second, 950 ms by
+default, and keeps them from the CPU for the rest, even if nobody else wants it
+(sched_rt_runtime_exceeded in kernel/sched/rt.c; before Linux 6.12 always, since then with
+CONFIG_RT_GROUP_SCHED). A build that never waits loses 5 % by that. But it counts for each CPU by
+itself. So a container that need not be on a certain one changes between two of them in time. All of
+it does, at once, and it is never on more than one.
+
+That must not change who runs when. It happens at a call, before that is answered, at which all
+others wait as well, and for nothing that the machine does by itself: then nobody can run until we
+are done. Whether that is so is looked up for each process; if not, the next call may do.
+
+Performance contract: a call that Python sees, and that waits for nobody, costs one reading of the
+clock; a change costs one read of /proc and one sched_setaffinity(2) for each process, 0.3 ms for a
+dozen, and happens twice in a second.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Protocol
+
+from nsbuild.kernel.process import read_small
+
+from .births import Births
+from .processes import ProcessTable
+from .turns import Turn, Turns
+
+STAY_SECONDS = 0.4
+"""How long it stays: of any second less than 0.95 are spent on each of two CPUs."""
+_RETRY_SECONDS = 0.01
+_PERIOD = "sys/kernel/sched_rt_runtime_us"
+"""In /proc, which is our working directory."""
+_UNLIMITED = b"-1"
+
+
+class Claim(Protocol):
+    """The CPU that is ours, and a way to another."""
+
+    cpu: int
+
+    @property
+    def others(self) -> Collection[int]:
+        """Those on which the container may be as well."""
+
+    def move(self, cpu: int) -> bool:
+        """Have `cpu` in its place; False if another container has that."""
+
+
+class Rotation:
+    """Of the processes in `table`, watched by `turns`, their init, and our own aides.
+
+    `settled` tells whether nobody is on the way in, and no thread is known to spin.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        init: int,
+        table: ProcessTable,
+        turns: Turns,
+        births: Births,
+        settled: Callable[[], bool],
+    ) -> None:
+        self._claim = claim
+        self._init = init
+        self._table = table
+        self._turns = turns
+        self._births = births
+        self._settled = settled
+        self._due = time.monotonic() + STAY_SECONDS
+
+    def look(self) -> None:
+        """A call was received, and nobody is known to run: move if it is time, and so it is."""
+        now = time.monotonic()
+        if now < self._due:
+            return
+        self._due = now + _RETRY_SECONDS
+        processes = self._sleepers()
+        if processes and self._move(processes):
+            self._due = now + STAY_SECONDS
+
+    def _sleepers(self) -> list[int]:
+        """All processes of the container if none of them can run by itself, else none."""
+        births, turns = self._births, self._turns
+        if turns.free or births.owes or births.in_flight is not None or not self._settled():
+            return []
+        pids = []
+        for process in self._table.by_vpid.values():
+            turn = turns.known.get(process.pid)
+            # Of threads that have been born and not called yet older kernels do not tell.
+            if turn is None or process.threads_made or not _sleeps(turn, turns):
+                return []
+            pids.append(process.pid)
+        return pids
+
+    def _move(self, processes: list[int]) -> bool:
+        claim = self._claim
+        old = claim.cpu
+        new = next((cpu for cpu in nearest(old, claim.others) if claim.move(cpu)), old)
+        if new == old:
+            return False
+        aides = [pid for child in _children(0) for pid in (child, *_children(child, self._init))]
+        # Ourselves first: an aide that has been elsewhere meanwhile goes to where we are.
+        os.sched_setaffinity(0, {new})
+        for pid in (*processes, self._init):
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(pid, {new})
+        for pid in aides:
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(pid, followed(os.sched_getaffinity(pid), old, new))
+        return True
+
+
+def limited() -> bool:
+    """Whether the kernel stops SCHED_FIFO at all."""
+    try:
+        return read_small(_PERIOD).strip() != _UNLIMITED
+    except OSError:
+        return False
+
+
+def nearest(cpu: int, others: Collection[int]) -> list[int]:
+    """Those of `others` that have most caches in common with `cpu`, by their numbers, first."""
+    return sorted(others, key=lambda other: (abs(other - cpu), other))
+
+
+def followed(cpus: set[int], old: int, new: int) -> set[int]:
+    """Where a process may run that could run on `cpus`, after we went from `old` to `new`.
+
+    Who was with us comes along, who kept away from us does so again, all others stay.
+    """
+    if cpus == {old}:
+        return {new}
+    if old not in cpus and new in cpus:
+        return (cpus - {new}) | {old}
+    return cpus
+
+
+def _sleeps(turn: Turn, turns: Turns) -> bool:
+    """Whether a process sleeps until somebody in the container, or we, let it go on."""
+    state, _ = turn.watch.state()
+    # A call in our hands, and vfork, sleep as if for a disk.
+    return state in b"ST" or (state == b"D" and turn.place in (None, turns.left))
+
+
+def _children(pid: int, but: int = 0) -> list[int]:
+    """The numbers of a process's children, ours for 0; none of those of `but`."""
+    if pid and pid == but:
+        return []
+    path = f"{pid}/task/{pid}/children" if pid else "thread-self/children"
+    try:
+        return [int(number) for number in read_small(path).split()]
+    except OSError:
+        return []
