@@ -358,16 +358,35 @@ Memo *files_memo(PyObject *self, PyObject *process, const char *path, int flags,
 
 	if (file && shown(files, file, mount, kernel, &stat, &ahead))
 		memo = memo_make(kernel, &stat, ahead);
-	if (memo) {
-		PyObject *before = *slot(files, file, MEMO);
-
-		*slot(files, file, MEMO) = memo;
-		Py_XDECREF(before);
-	}
+	if (memo)
+		Py_XSETREF(*slot(files, file, MEMO), memo);
 	Py_XDECREF(file);
 	Py_XDECREF(mount);
 	return (Memo *)memo;
 }
+
+/* entry(process, path): the number and the type of an entry of a directory, None if it is for Python. */
+static PyObject *files_entry(Files *files, PyObject *args)
+{
+	PyObject *process, *mount = NULL, *file = NULL, *entry = NULL;
+	struct statx kernel;
+	const char *path;
+
+	if (!PyArg_ParseTuple(args, "Oy", &process, &path))
+		return NULL;
+	if (look(path, AT_SYMLINK_NOFOLLOW, &kernel) == 0)
+		file = seen_on(files, process, path, AT_SYMLINK_NOFOLLOW, &kernel, &mount);
+	if (file)
+		entry = Py_BuildValue("(Oi)", *slot(files, file, NUMBER), kernel.stx_mode >> 12);
+	Py_XDECREF(file);
+	Py_XDECREF(mount);
+	return entry || PyErr_Occurred() ? entry : Py_NewRef(Py_None);
+}
+
+static PyMethodDef files_methods[] = {
+	{ "entry", (PyCFunction)files_entry, METH_VARARGS, "entry(process, path) -> (number, type) or None" },
+	{ NULL, NULL, 0, NULL },
+};
 
 bool files_is_dirty(PyObject *self, PyObject *file)
 {
@@ -417,9 +436,8 @@ static PyObject *files_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUS
 	PyObject *held[12];
 
 	if (!files || !PyArg_ParseTuple(args, "O!O!O!O!O!OOO!O!OO!Op", &PyType_Type, &held[0],
-					&PyDict_Type, &held[1], &PyDict_Type, &held[2],
-					&PyTuple_Type, &held[3],
-					&PySet_Type, &held[4], &held[5], &held[6], &PyLong_Type, &held[7],
+					&PyDict_Type, &held[1], &PyDict_Type, &held[2], &PyTuple_Type,
+					&held[3], &PySet_Type, &held[4], &held[5], &held[6], &PyLong_Type, &held[7],
 					&PyLong_Type, &held[8], &held[9], &PyDict_Type, &held[10],
 					&held[11], &files->carries)) {
 		Py_XDECREF(files);
@@ -474,4 +492,5 @@ PyTypeObject FilesType = {
 	.tp_flags = Py_TPFLAGS_DEFAULT,
 	.tp_new = files_new,
 	.tp_dealloc = (destructor)files_dealloc,
+	.tp_methods = files_methods,
 };

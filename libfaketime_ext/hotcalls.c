@@ -267,6 +267,14 @@ static PyObject *hot_send(Hot *hot, PyObject *args)
 	Py_RETURN_TRUE;
 }
 
+/* rests(turn): whether a call of the thread with this Turn, or of one that has none, waits for nobody. */
+static PyObject *hot_rests(Hot *hot, PyObject *turn)
+{
+	bool rest = turns_rest(&hot->turns, turn, hot->listener);
+
+	return PyErr_Occurred() ? NULL : PyBool_FromLong(rest);
+}
+
 static PyObject *hot_forget(Hot *hot, PyObject *arg)
 {
 	unsigned long tid = PyLong_AsUnsignedLong(arg);
@@ -365,6 +373,7 @@ static PyMethodDef hot_methods[] = {
 	{ "know", (PyCFunction)hot_know, METH_VARARGS, "know(tid, process, wall, memory)" },
 	{ "send", (PyCFunction)hot_send, METH_VARARGS, "send(id, value, error, flags) -> whether it was taken" },
 	{ "retry", (PyCFunction)hot_retry, METH_O, "retry(id) -> whether the call was answered" },
+	{ "rests", (PyCFunction)hot_rests, METH_O, "rests(turn) -> whether its call waits for nobody" },
 	{ "forget", (PyCFunction)hot_forget, METH_O, "forget(tid)" },
 	{ NULL, NULL, 0, NULL },
 };

@@ -104,16 +104,40 @@ static bool put(const Turns *turns, PyObject *turn, PyObject *place)
 	return done;
 }
 
-/* Its state as in proc_pid_stat(5), 0 if it has not been looked at before or cannot be told. */
-static char state_of(const Turns *turns, PyObject *watch)
+/* Its open /proc/PID/stat, as in Watch.state; -1 if that cannot be had, perhaps with an exception. */
+static int stat_of(const Turns *turns, PyObject *turn, PyObject *watch)
 {
+	PyObject *held;
+	char path[64];
+	int64_t fd, tid;
+	int opened;
+
+	if (!as_number(*slot_at(watch, turns->stat), &fd) || !as_number(*slot_at(watch, turns->tid), &tid))
+		return -1;
+	if (fd >= 0)
+		return (int)fd;
+	snprintf(path, sizeof path, "%lld/task/%lld/stat", (long long)tid, (long long)tid);
+	opened = open(path, O_RDONLY | O_CLOEXEC);
+	/* The number may have been another's already. */
+	if (opened >= 0 && runs_of(turns, turn) >= 0 && (held = PyLong_FromLong(opened))) {
+		Py_XSETREF(*slot_at(watch, turns->stat), held);
+		return opened;
+	}
+	if (opened >= 0)
+		close(opened);
+	return -1;
+}
+
+/* Its state as in proc_pid_stat(5), 0 if it cannot be told. */
+static char state_of(const Turns *turns, PyObject *turn, PyObject *watch)
+{
+	int fd = stat_of(turns, turn, watch);
 	char text[512], *end;
 	ssize_t size;
-	int64_t fd;
 
-	if (!as_number(*slot_at(watch, turns->stat), &fd) || fd < 0)
+	if (fd < 0)
 		return 0;
-	size = pread((int)fd, text, sizeof text - 1, 0);
+	size = pread(fd, text, sizeof text - 1, 0);
 	if (size <= 0)
 		return 0;
 	text[size] = '\0';
@@ -166,7 +190,7 @@ static int look_at(const Turns *turns, PyObject *turn, int listener)
 	if (now >= 0 && now == before)
 		return RESTS;
 	watch = *slot_at(turn, turns->watch);
-	if (now < 0 || state_of(turns, watch) != 'S' || !all_heard(listener) ||
+	if (now < 0 || state_of(turns, turn, watch) != 'S' || !all_heard(listener) ||
 	    !as_number(*slot_at(watch, turns->tid), &tid))
 		return UNKNOWN;
 	child = waits_for_child(tid);
@@ -200,17 +224,21 @@ static bool none_awaited(const Turns *turns, PyObject *place, PyObject *caller, 
 	return true;
 }
 
+bool turns_rest(const Turns *turns, PyObject *caller, int listener)
+{
+	return !PyList_GET_SIZE(turns->kept) &&
+	       none_awaited(turns, turns->free, caller, false, listener) &&
+	       none_awaited(turns, turns->asleep, caller, true, listener);
+}
+
 PyObject *turns_may_call(const Turns *turns, unsigned tid, int listener)
 {
 	PyObject *number = PyLong_FromUnsignedLong(tid);
 	PyObject *caller = number ? PyDict_GetItemWithError(turns->known, number) : NULL;
 
 	Py_XDECREF(number);
-	if (!caller || Py_TYPE(caller) != turns->type || PyList_GET_SIZE(turns->kept) ||
-	    !none_awaited(turns, turns->free, caller, false, listener) ||
-	    !none_awaited(turns, turns->asleep, caller, true, listener))
-		return NULL;
-	return caller;
+	return caller && Py_TYPE(caller) == turns->type && turns_rest(turns, caller, listener) ? caller
+											       : NULL;
 }
 
 bool turns_alone(const Turns *turns, PyObject *turn)

@@ -21,6 +21,12 @@ bool turns_init(Turns *turns, PyObject *python);
 void turns_clear(Turns *turns);
 
 /*
+ * Whether none of those that stand before `caller`, a Turn or None, has to be waited for; false also if that
+ * cannot be told, perhaps with an exception.
+ */
+bool turns_rest(const Turns *turns, PyObject *caller, int listener);
+
+/*
  * The thread's Turn, borrowed, if it waits for nobody; NULL if it does, perhaps with an exception. Calls that
  * have not been received yet wait at the descriptor `listener`.
  */

@@ -15,6 +15,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Callable
 
 from nsbuild.determinism.continuation import Earlier
 from nsbuild.determinism.files import File, FileTable, Key, StandIn, file_number
@@ -143,6 +144,8 @@ class FileTimes:
         self.number = 0
         self._data = 0
         self.mount = devices.nowhere
+        self.entry: Callable[[Process, bytes], tuple[int, int] | None] = lambda _by, _path: None
+        """The number and d_type of what is at a path itself, if that can be told quickly."""
 
     def look(self, process: Process, tid: int, path: bytes, flags: int) -> int:
         """Look at `path`; 0 with `file`, `values` and `mount` set, or an errno.

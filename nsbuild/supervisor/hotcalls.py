@@ -80,7 +80,7 @@ def make_hot(
         times.expect,
         times.earlier is not None,
     )
-    return extension.Hot(
+    hot = extension.Hot(
         listener,
         epoll,
         *notif_sizes(),
@@ -94,6 +94,10 @@ def make_hot(
         merge,
         sysinfo_at(0),
     )
+    times.entry = files.entry
+    if turns is not None:
+        turns.rest = hot.rests
+    return hot
 
 
 def draw(seed: bytes, position: int, size: int) -> bytes:

@@ -86,11 +86,16 @@ class Rotation:
 
     def _sleepers(self) -> list[int]:
         """All processes of the container if none of them can run by itself, else none."""
-        births, turns = self._births, self._turns
+        births, turns, table = self._births, self._turns, self._table
         if turns.free or births.owes or births.in_flight is not None or not self._settled():
             return []
         pids = []
-        for process in self._table.by_vpid.values():
+        for process in table.by_vpid.values():
+            if not process.pid and not births.numbers.exists(process.vpid):
+                continue
+            if process.pid and process.pidfd not in table.by_pidfd:
+                # It has ended, and its parent has yet to hear of that.
+                continue
             turn = turns.known.get(process.pid)
             # Of threads that have been born and not called yet older kernels do not tell.
             if turn is None or process.threads_made or not _sleeps(turn, turns):
@@ -104,7 +109,8 @@ class Rotation:
         new = next((cpu for cpu in nearest(old, claim.others) if claim.move(cpu)), old)
         if new == old:
             return False
-        aides = [pid for child in _children(0) for pid in (child, *_children(child, self._init))]
+        ours = (pid for pid in _children("thread-self") if pid != self._init)
+        aides = [pid for aide in ours for pid in (aide, *_children(f"{aide}/task/{aide}"))]
         # Ourselves first: an aide that has been elsewhere meanwhile goes to where we are.
         os.sched_setaffinity(0, {new})
         for pid in (*processes, self._init):
@@ -132,7 +138,8 @@ def nearest(cpu: int, others: Collection[int]) -> list[int]:
 def followed(cpus: set[int], old: int, new: int) -> set[int]:
     """Where a process may run that could run on `cpus`, after we went from `old` to `new`.
 
-    Who was with us comes along, who kept away from us does so again, all others stay.
+    Who was with us comes along, who runs anywhere else keeps away from us again, who runs
+    everywhere stays.
     """
     if cpus == {old}:
         return {new}
@@ -148,12 +155,9 @@ def _sleeps(turn: Turn, turns: Turns) -> bool:
     return state in b"ST" or (state == b"D" and turn.place in (None, turns.left))
 
 
-def _children(pid: int, but: int = 0) -> list[int]:
-    """The numbers of a process's children, ours for 0; none of those of `but`."""
-    if pid and pid == but:
-        return []
-    path = f"{pid}/task/{pid}/children" if pid else "thread-self/children"
+def _children(path: str) -> list[int]:
+    """The numbers of a thread's children, by its directory in /proc (proc_tid_children(5))."""
     try:
-        return [int(number) for number in read_small(path).split()]
+        return [int(number) for number in read_small(f"{path}/children").split()]
     except OSError:
         return []

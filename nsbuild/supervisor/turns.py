@@ -169,6 +169,8 @@ class Turns:
         self._ready = ready
         self.gave_up: Callable[[int], None] = lambda _tid: None
         """Called with a thread for which nobody waits any longer, though it could still call."""
+        self.rest: Callable[[Turn | None], bool] = lambda _turn: False
+        """Whether a call of that thread waits for nobody, as far as can be told quickly."""
         self.by_itself: Callable[[], None] = lambda: None
         """Called at a call, before it is answered, if no other thread has been let go."""
         self._watch = watch
@@ -202,8 +204,8 @@ class Turns:
         """Whether `call` waits for its turn, to be `released`; without a process it is gone."""
         tid = call.tid
         turn = self._turn(tid)
-        before = [*takewhile(lambda one: one is not turn, self.free.values())]
-        before += [one for one in self.asleep.values() if one is not turn]
+        # Of others that call as well Python has to look at the order.
+        before = [] if len(self.pending) <= 1 and self.rest(turn) else self._before(turn)
         if turn is not None:
             self._put(turn, None)
             # Not when it is answered: we may be held up then, and it would have run.
@@ -226,6 +228,11 @@ class Turns:
             return False
         self.kept.insert(index, Kept(call, process, awaited))
         return True
+
+    def _before(self, turn: Turn | None) -> list[Turn]:
+        """Those that may have been held up on the way to a call before that of `turn`."""
+        before = [*takewhile(lambda one: one is not turn, self.free.values())]
+        return before + [one for one in self.asleep.values() if one is not turn]
 
     def calls(self, tid: int) -> None:
         """`tid` makes a call, of which the extension has seen that it waits for nobody.

@@ -346,3 +346,37 @@ def test_who_waits_at_pipes_comes_in_the_same_order_without_it(root: Runner) -> 
         runs.append(root.exec(*command, cwd=root.directory(), env=env).ok())
     assert runs[0].lines == runs[1].lines == runs[2].lines
     assert len(runs[0].lines) > 300
+
+
+_COUNT = """
+import os
+from nsbuild.supervisor.answers import stat
+_log = os.open({log!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+_look = stat.Stat.newfstatat
+def _counted(self, call, process):
+    os.write(_log, b"x")
+    _look(self, call, process)
+stat.Stat.newfstatat = _counted
+"""
+
+
+def test_first_looks_do_not_take_the_way_through_python(ns: Runner) -> None:
+    """Not even at files that nobody has looked at before."""
+    cwd, hooks = ns.directory(), ns.directory("hooks-")
+    for number in range(200):
+        (cwd / f"file{number}").touch()
+    log = hooks / "log"
+    (hooks / "sitecustomize.py").write_text(_COUNT.format(log=str(log)))
+    script = "import os; print(sum(os.stat(f'file{n}').st_size for n in range(200)))"
+    looked = {}
+    for without in (False, True):
+        env = {
+            "PYTHONPATH": f"{hooks}:{ns.environment()['PYTHONPATH']}",
+            **(WITHOUT if without else {}),
+        }
+        seen = ns.exec("/usr/bin/python3", "-Ic", script, cwd=cwd, env=env).ok()
+        assert seen.text == "0\n"
+        looked[without] = log.stat().st_size
+        log.unlink()
+    assert looked[True] > 200
+    assert looked[False] < 50

@@ -198,10 +198,14 @@ class Directories:
         room = size
         for index in range(position, len(listing.names)):
             name = listing.names[index]
-            if mount.transient:
+            path = b"self/fd/%d/%b" % (fd, name)
+            quick = None if mount.transient or index < 2 else times.entry(process, path)
+            if quick is not None:
+                number, kind = quick
+            elif mount.transient:
                 number = own if index < 2 else times.number_at(directory + b"/" + name)
                 kind = _DT_DIR if index < 2 else listing.types[name]
-            elif times.look(process, tid, b"self/fd/%d/%b" % (fd, name), AT_SYMLINK_NOFOLLOW):
+            elif times.look(process, tid, path, AT_SYMLINK_NOFOLLOW):
                 continue
             else:
                 inside = times.mount is mount or index > 1
