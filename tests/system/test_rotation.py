@@ -153,10 +153,9 @@ def test_threads_stay_where_they_are(root: Runner) -> None:
     """Of a thread that has been born and has not called yet not all kernels tell."""
     script = "exec /usr/bin/python3 -c '{}'".format(
         "import threading, os\n"
-        'open("log", "w").close()\n'
         "gate = threading.Event()\n"
         "threading.Thread(target=gate.wait).start()\n"
-        "open(\"log\", \"w\").close()\n"
+        'open("log", "w").close()\n'
         'for _ in range(300000): os.stat("/")\n'
         "gate.set()"
     )
