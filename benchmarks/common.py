@@ -45,6 +45,11 @@ def inside(*command: str | Path, options: Sequence[str] = ()) -> list[str | Path
     return [NSBUILD, "exec", f"--cpu={cpu()}", *options, "/", *command]
 
 
+def anywhere(*command: str | Path) -> list[str | Path]:
+    """The same on the CPUs that nsbuild chooses, one at a time."""
+    return [NSBUILD, "exec", "/", *command]
+
+
 def python_only(command: Command) -> list[str | Path]:
     """The command under an nsbuild that does without its C extension."""
     return ["env", "NSBUILD_HOTCALLS=0", *command]

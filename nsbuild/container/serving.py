@@ -24,7 +24,7 @@ from nsbuild.supervisor.initlink import Event, InitLink
 from nsbuild.supervisor.initpriority import InitPriority
 from nsbuild.supervisor.loop import Supervisor
 from nsbuild.supervisor.parts import Parts
-from nsbuild.supervisor.rotation import Rotation, limited
+from nsbuild.supervisor.rotation import Rotation, pays
 from nsbuild.supervisor.spin import SpinGuard
 from nsbuild.supervisor.vdso import Patch
 from nsbuild.tuples import NamedTuple
@@ -93,7 +93,7 @@ def make_supervisor(spec: ContainerSpec, made: Made, patch: Patch, trace: Trace)
 def rotate(supervisor: Supervisor, claim: CpuClaim) -> None:
     """Let the container change between CPUs, where that spares it the kernel's pauses."""
     turns, spin = supervisor.turns, supervisor.parts.spin
-    if turns is None or spin is None or not claim.others or not limited():
+    if turns is None or spin is None or not claim.others or not pays():
         return
     back, waiting = spin.back, supervisor.entrants.waiting
     rotation = Rotation(

@@ -33,8 +33,10 @@ from .turns import Turn, Turns
 STAY_SECONDS = 0.4
 """How long it stays: of any second less than 0.95 are spent on each of two CPUs."""
 _RETRY_SECONDS = 0.01
-_PERIOD = "sys/kernel/sched_rt_runtime_us"
-"""In /proc, which is our working directory."""
+_NEVER = float("inf")
+_LIMIT = "sys/kernel/sched_rt_runtime_us"
+_CHILDREN = "thread-self/children"
+"""Like the one before in /proc, which is our working directory."""
 _UNLIMITED = b"-1"
 
 
@@ -54,7 +56,8 @@ class Claim(Protocol):
 class Rotation:
     """Of the processes in `table`, watched by `turns`, their init, and our own aides.
 
-    `settled` tells whether nobody is on the way in, and no thread is known to spin.
+    `settled` tells whether nobody is on the way in, and no thread is known to spin. It `stay`s that
+    many seconds on a CPU, if it can leave it then.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Rotation:
         turns: Turns,
         births: Births,
         settled: Callable[[], bool],
+        stay: float = STAY_SECONDS,
     ) -> None:
         self._claim = claim
         self._init = init
@@ -72,7 +76,8 @@ class Rotation:
         self._turns = turns
         self._births = births
         self._settled = settled
-        self._due = time.monotonic() + STAY_SECONDS
+        self._stay = stay
+        self._due = time.monotonic() + stay
 
     def look(self) -> None:
         """A call was received, and nobody is known to run: move if it is time, and so it is."""
@@ -82,7 +87,7 @@ class Rotation:
         self._due = now + _RETRY_SECONDS
         processes = self._sleepers()
         if processes and self._move(processes):
-            self._due = now + STAY_SECONDS
+            self._due = now + self._stay
 
     def _sleepers(self) -> list[int]:
         """All processes of the container if none of them can run by itself, else none."""
@@ -109,23 +114,39 @@ class Rotation:
         new = next((cpu for cpu in nearest(old, claim.others) if claim.move(cpu)), old)
         if new == old:
             return False
-        ours = (pid for pid in _children("thread-self") if pid != self._init)
-        aides = [pid for aide in ours for pid in (aide, *_children(f"{aide}/task/{aide}"))]
         # Ourselves first: an aide that has been elsewhere meanwhile goes to where we are.
-        os.sched_setaffinity(0, {new})
-        for pid in (*processes, self._init):
-            with suppress(ProcessLookupError):
-                os.sched_setaffinity(pid, {new})
-        for pid in aides:
-            with suppress(ProcessLookupError):
-                os.sched_setaffinity(pid, followed(os.sched_getaffinity(pid), old, new))
+        everybody = (0, *processes, self._init)
+        try:
+            for pid in everybody:
+                with suppress(ProcessLookupError):
+                    os.sched_setaffinity(pid, {new})
+        except OSError:
+            # The CPU has gone, or root has not all rights and the guest is somebody else by now.
+            for pid in everybody:
+                with suppress(OSError):
+                    os.sched_setaffinity(pid, {old})
+            claim.move(old)
+            self._due = _NEVER
+            return False
+        self._move_aides(old, new)
         return True
 
+    def _move_aides(self, old: int, new: int) -> None:
+        for child in _children("thread-self"):
+            if child == self._init:
+                continue
+            for pid in (child, *_children(f"{child}/task/{child}")):
+                with suppress(OSError):
+                    os.sched_setaffinity(pid, followed(os.sched_getaffinity(pid), old, new))
 
-def limited() -> bool:
-    """Whether the kernel stops SCHED_FIFO at all."""
+
+def pays() -> bool:
+    """Whether the kernel stops SCHED_FIFO, and lets us see who has to move.
+
+    The list of children takes CONFIG_PROC_CHILDREN.
+    """
     try:
-        return read_small(_PERIOD).strip() != _UNLIMITED
+        return read_small(_LIMIT).strip() != _UNLIMITED and os.access(_CHILDREN, os.R_OK)
     except OSError:
         return False
 

@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import os
 import socket
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nsbuild.container.cpu import CpuClaim
-from nsbuild.supervisor.rotation import followed, nearest
+from nsbuild.determinism.clock import Clock, Rates
+from nsbuild.determinism.entropy import Stream, root_seed
+from nsbuild.kernel.x86_64 import NR
+from nsbuild.supervisor.listener import Call, Listener
+from nsbuild.supervisor.processes import Process
+from nsbuild.supervisor.rotation import Rotation, followed, nearest
+from nsbuild.supervisor.turns import Turns, Watch
 
 CPUS = st.integers(0, 7)
+
+
+class Sleeping(Watch):
+    """A thread that waits in a call."""
+
+    def open(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        return
+
+    def runs(self) -> int:
+        return 1
+
+    def state(self) -> tuple[bytes, float]:
+        return b"S", 0.0
+
+
+class Made(Call):
+    def __init__(self, tid: int) -> None:
+        super().__init__(Listener.__new__(Listener), (0, tid, 0, NR["getrandom"], 0, 0, *(0,) * 6))
 
 
 @given(st.sets(CPUS, min_size=2), st.data())
@@ -43,11 +72,11 @@ def _is_free(cpu: int) -> bool:
 
 
 def test_a_claim_moves_to_what_is_free_and_leaves_the_old_one() -> None:
-    if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("needs two processors")
+    if sum(map(_is_free, os.sched_getaffinity(0))) < 2:
+        pytest.skip("needs two processors without a container")
     first = CpuClaim(None)
     start = first.cpu
-    (other, *_) = nearest(start, first.others)
+    other = next(filter(_is_free, first.others))
     try:
         assert start not in first.others
         assert first.move(other)
@@ -67,6 +96,75 @@ def test_a_claim_moves_to_what_is_free_and_leaves_the_old_one() -> None:
     finally:
         first.let_go()
     assert _is_free(other)
+
+
+class Place:
+    """A claim on CPU 1, with 0 free as well."""
+
+    def __init__(self) -> None:
+        self.cpu = 1
+        self.others = frozenset({0})
+
+    def move(self, cpu: int) -> bool:
+        self.others = frozenset({self.cpu})
+        self.cpu = cpu
+        return True
+
+
+class Calls:
+    """Births of a container in which there are none."""
+
+    owes = False
+    in_flight = None
+    numbers = None
+
+
+def _rotation(place: Place, *pids: int) -> Rotation:
+    """One that is due, of a container whose processes all sleep, in init's place the last."""
+    turns = Turns(set(), lambda: False, Sleeping)
+    table: Any = SimpleNamespace(by_vpid={}, by_pidfd={})
+    for pid in pids[:-1]:
+        process = Process(str(pid), pid, Clock(Rates()), Stream(root_seed(0)))
+        process.pid = process.pidfd = pid
+        table.by_vpid[pid] = table.by_pidfd[pid] = process
+        turns.keeps(Made(pid), process)
+    births: Any = Calls()
+    return Rotation(place, pids[-1], table, turns, births, lambda: True, stay=0)
+
+
+@pytest.fixture
+def moved(monkeypatch: pytest.MonkeyPatch) -> dict[int, set[int]]:
+    """Where everybody was put."""
+    places: dict[int, set[int]] = {}
+    monkeypatch.setattr(os, "sched_setaffinity", places.__setitem__)
+    return places
+
+
+def test_all_of_it_goes(moved: dict[int, set[int]]) -> None:
+    place = Place()
+    _rotation(place, 101, 102, 103).look()
+    assert place.cpu == 0
+    assert all(moved[pid] == {0} for pid in (0, 101, 102, 103))
+
+
+def test_all_of_it_comes_back_if_somebody_cannot_go(
+    moved: dict[int, set[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int, cpus: set[int]) -> None:
+        if pid == 102:
+            raise PermissionError
+        moved[pid] = cpus
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    place = Place()
+    rotation = _rotation(place, 101, 102, 103)
+    rotation.look()
+    assert place.cpu == 1
+    assert set(map(frozenset, moved.values())) == {frozenset({1})}
+    assert {0, 101, 103} <= set(moved)
+    moved.clear()
+    rotation.look()
+    assert not moved
 
 
 def test_who_was_told_where_to_be_goes_nowhere() -> None:
