@@ -76,6 +76,7 @@ class Rotation:
         self._turns = turns
         self._births = births
         self._settled = settled
+        self._last = claim.cpu
         self._stay = stay
         self._due = time.monotonic() + stay
 
@@ -111,11 +112,12 @@ class Rotation:
     def _move(self, processes: list[int]) -> bool:
         claim = self._claim
         old = claim.cpu
-        new = next((cpu for cpu in nearest(old, claim.others) if claim.move(cpu)), old)
+        choice = nearest(old, claim.others, self._last)
+        new = next((cpu for cpu in choice if claim.move(cpu)), old)
         if new == old:
             return False
         # Ourselves first: an aide that has been elsewhere meanwhile goes to where we are.
-        everybody = (0, *processes, self._init)
+        everybody = (0, *processes)
         try:
             for pid in everybody:
                 with suppress(ProcessLookupError):
@@ -128,14 +130,15 @@ class Rotation:
             claim.move(old)
             self._due = _NEVER
             return False
-        self._move_aides(old, new)
+        self._last = old
+        self._move_ours(old, new)
         return True
 
-    def _move_aides(self, old: int, new: int) -> None:
+    def _move_ours(self, old: int, new: int) -> None:
+        """Init, aides and those of aides: they may be elsewhere for a reason."""
         for child in _children("thread-self"):
-            if child == self._init:
-                continue
-            for pid in (child, *_children(f"{child}/task/{child}")):
+            below = () if child == self._init else _children(f"{child}/task/{child}")
+            for pid in (child, *below):
                 with suppress(OSError):
                     os.sched_setaffinity(pid, followed(os.sched_getaffinity(pid), old, new))
 
@@ -151,9 +154,9 @@ def pays() -> bool:
         return False
 
 
-def nearest(cpu: int, others: Collection[int]) -> list[int]:
-    """Those of `others` that have most caches in common with `cpu`, by their numbers, first."""
-    return sorted(others, key=lambda other: (abs(other - cpu), other))
+def nearest(cpu: int, others: Collection[int], last: int) -> list[int]:
+    """The `last` of `others` first, whose caches may know us; then those next to `cpu`."""
+    return sorted(others, key=lambda other: (other != last, abs(other - cpu), other))
 
 
 def followed(cpus: set[int], old: int, new: int) -> set[int]:
