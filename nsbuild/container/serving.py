@@ -95,14 +95,15 @@ def rotate(supervisor: Supervisor, claim: CpuClaim) -> None:
     turns, spin = supervisor.turns, supervisor.parts.spin
     if turns is None or spin is None or not claim.others or not pays():
         return
-    back, waiting = spin.back, supervisor.entrants.waiting
+    back, waiting, waits = spin.back, supervisor.entrants.waiting, supervisor.waits
     rotation = Rotation(
         claim,
         supervisor.parts.priority.pid,
         supervisor.table,
         turns,
         supervisor.births,
-        lambda: not back and not waiting,
+        # The idle process may run while all change, and then memory is looked at too early.
+        lambda: not (back or waiting or waits.of_memory),
     )
     turns.by_itself = rotation.look
 

@@ -56,8 +56,8 @@ class Claim(Protocol):
 class Rotation:
     """Of the processes in `table`, watched by `turns`, their init, and our own aides.
 
-    `settled` tells whether nobody is on the way in, and no thread is known to spin. It `stay`s that
-    many seconds on a CPU, if it can leave it then.
+    `settled` tells whether nobody is on the way in, spins, or is to go on when memory changes. It
+    `stay`s that many seconds on a CPU, if it can leave it then.
     """
 
     def __init__(

@@ -197,6 +197,11 @@ class Waits:
             if deadline.is_over() and deadline in self._agenda:
                 self._fire(deadline)
 
+    @property
+    def of_memory(self) -> bool:
+        """Whether a call is kept until something in memory changes."""
+        return any(held.changed is not None for held in self._by_tid.values())
+
     # What happens.
 
     def _fire(self, deadline: Deadline, busy: bool = False) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -36,3 +39,11 @@ def test_who_is_kept_from_the_cpu_lets_nothing_fire(
     deadline = Deadline(process, duration=10_000_000)
     deadline.since = now - seconds
     assert waits._is_over(deadline, verdict) is over
+
+
+@pytest.mark.parametrize("changed", [None, lambda: False])
+def test_who_waits_for_memory_is_known(changed: Callable[[], bool] | None) -> None:
+    waits = Waits.__new__(Waits)
+    held: dict[int, Any] = {2: SimpleNamespace(changed=None), 3: SimpleNamespace(changed=changed)}
+    waits._by_tid = held
+    assert waits.of_memory is (changed is not None)
