@@ -9,11 +9,12 @@ it does, at once, and it is never on more than one.
 
 That must not change who runs when. It happens at a call, before that is answered, at which all
 others wait as well, and for nothing that the machine does by itself: then nobody can run until we
-are done. Whether that is so is looked up for each process; if not, the next call may do.
+are done. Whether that is so is looked up for each process; if not, the next call may do. While one
+of them has threads the container stays.
 
 Performance contract: a call that Python sees, and that waits for nobody, costs one reading of the
 clock; a change costs one read of /proc and one sched_setaffinity(2) for each process, 0.3 ms for a
-dozen, and happens twice in a second.
+dozen, and happens twice or three times in a second.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ STAY_SECONDS = 0.4
 _RETRY_SECONDS = 0.01
 _NEVER = float("inf")
 _LIMIT = "sys/kernel/sched_rt_runtime_us"
-_CHILDREN = "thread-self/children"
+_OURSELVES = "thread-self"
 """Like the one before in /proc, which is our working directory."""
 _UNLIMITED = b"-1"
 
@@ -136,7 +137,7 @@ class Rotation:
 
     def _move_ours(self, old: int, new: int) -> None:
         """Init, aides and those of aides: they may be elsewhere for a reason."""
-        for child in _children("thread-self"):
+        for child in _children(_OURSELVES):
             below = () if child == self._init else _children(f"{child}/task/{child}")
             for pid in (child, *below):
                 with suppress(OSError):
@@ -149,7 +150,9 @@ def pays() -> bool:
     The list of children takes CONFIG_PROC_CHILDREN.
     """
     try:
-        return read_small(_LIMIT).strip() != _UNLIMITED and os.access(_CHILDREN, os.R_OK)
+        return read_small(_LIMIT).strip() != _UNLIMITED and os.access(
+            f"{_OURSELVES}/children", os.R_OK
+        )
     except OSError:
         return False
 

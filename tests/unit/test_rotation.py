@@ -14,34 +14,12 @@ from hypothesis import strategies as st
 from nsbuild.container.cpu import CpuClaim
 from nsbuild.determinism.clock import Clock, Rates
 from nsbuild.determinism.entropy import Stream, root_seed
-from nsbuild.kernel.x86_64 import NR
-from nsbuild.supervisor.listener import Call, Listener
 from nsbuild.supervisor.processes import Process
 from nsbuild.supervisor.rotation import Rotation, followed, nearest
-from nsbuild.supervisor.turns import Turns, Watch
+from nsbuild.supervisor.turns import Turns
+from tests.unit.test_turns import Made, Seen
 
 CPUS = st.integers(0, 7)
-
-
-class Sleeping(Watch):
-    """A thread that waits in a call."""
-
-    def open(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        return
-
-    def runs(self) -> int:
-        return 1
-
-    def state(self) -> tuple[bytes, float]:
-        return b"S", 0.0
-
-
-class Made(Call):
-    def __init__(self, tid: int) -> None:
-        super().__init__(Listener.__new__(Listener), (0, tid, 0, NR["getrandom"], 0, 0, *(0,) * 6))
 
 
 @given(st.sets(CPUS, min_size=2), st.data())
@@ -123,7 +101,7 @@ class Calls:
 
 def _rotation(place: Place, *pids: int) -> Rotation:
     """One that is due, of a container whose processes all sleep."""
-    turns = Turns(set(), lambda: False, Sleeping)
+    turns = Turns(set(), lambda: False, Seen)
     table: Any = SimpleNamespace(by_vpid={}, by_pidfd={})
     for pid in pids:
         process = Process(str(pid), pid, Clock(Rates()), Stream(root_seed(0)))
