@@ -136,6 +136,8 @@ def test_all_of_it_comes_back_if_somebody_cannot_go(
         moved[pid] = cpus
 
     monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    # It must not even try again, however soon it may.
+    monkeypatch.setattr("nsbuild.supervisor.rotation._RETRY_SECONDS", 0)
     place = Place()
     rotation = _rotation(place, 101, 102, 103)
     rotation.look()
